@@ -1,0 +1,26 @@
+//! Facts: what can happen, how it is written down, and where it is kept.
+//!
+//! This crate knows no HTTP, no actors and no models. Stored types live here and nowhere else; they are never sent to a
+//! client. The storage format is postcard, which is positional: so no parsed JSON, no `flatten`, no `untagged`, no
+//! `skip_serializing_if` and no tagged enums in anything stored, and enums only ever grow at their end.
+
+pub mod agent;
+pub mod block;
+pub mod codec;
+mod id;
+mod json;
+pub mod log;
+mod message;
+pub mod output;
+mod record;
+pub mod run;
+pub mod store;
+mod time;
+
+pub use id::{
+    AgentId, BlockId, ConversationId, MalformedId, MessageId, RunId, StepId, ToolId, next_uuid,
+};
+pub use json::JsonText;
+pub use message::{Image, Message, Part, ReturnStatus, Role, ToolCall, ToolReturn};
+pub use record::{Encoded, EventType, NewEvent, Position, Record, Seq, StreamId};
+pub use time::Timestamp;

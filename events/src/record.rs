@@ -1,0 +1,119 @@
+//! What surrounds a fact in the log: which stream, which place in it, when, because of what.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::{AgentId, BlockId, RunId, Timestamp};
+
+/// Place of an event in its stream: 1, 2, 3, ... without gap. 0 is the place before the first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The next place.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Place of an event among all events of the server: 1, 2, 3, ... without gap. It names a moment of the whole server.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Position(pub u64);
+
+/// The history of one aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamId {
+    /// An agent with its messages, runs and steps.
+    Agent(AgentId),
+    /// A block.
+    Block(BlockId),
+}
+
+impl StreamId {
+    /// Bytes of a stream id: a stable tag, then the 16 bytes of the id.
+    pub const BYTES: usize = 17;
+
+    /// The stable byte form, used in keys and envelopes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let (tag, id) = match self {
+            Self::Agent(id) => (1, id.uuid()),
+            Self::Block(id) => (2, id.uuid()),
+        };
+        let mut bytes = [0; Self::BYTES];
+        bytes[0] = tag;
+        bytes[1..].copy_from_slice(id.as_bytes());
+        bytes
+    }
+
+    /// Reads the byte form; `None` for an unknown tag.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
+        let [tag, id @ ..] = bytes;
+        let uuid = uuid::Uuid::from_bytes(id);
+        match tag {
+            1 => Some(Self::Agent(AgentId::from_uuid(uuid))),
+            2 => Some(Self::Block(BlockId::from_uuid(uuid))),
+            _ => None,
+        }
+    }
+}
+
+/// Number of an event's type, stable for ever. See [`crate::codec`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventType(pub u16);
+
+/// An event in stored form: postcard of exactly one frozen struct per type and version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Which struct.
+    pub event_type: EventType,
+    /// Which version of it.
+    pub version: u16,
+    /// Its postcard bytes.
+    pub payload: Bytes,
+}
+
+/// An event about to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Its own id.
+    pub id: Ulid,
+    /// The event or request that caused it; nil when nothing is known.
+    pub causation: Ulid,
+    /// The run it belongs to.
+    pub run: Option<RunId>,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub encoded: Encoded,
+}
+
+/// An event as read from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its history.
+    pub stream: StreamId,
+    /// Its place there.
+    pub seq: Seq,
+    /// Its place among all.
+    pub position: Position,
+    /// The number of times the directory had been opened for writing when it was written.
+    pub epoch: u32,
+    /// Its own id.
+    pub id: Ulid,
+    /// The event or request that caused it; nil when nothing is known.
+    pub causation: Ulid,
+    /// The run it belongs to.
+    pub run: Option<RunId>,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub encoded: Encoded,
+}

@@ -1,0 +1,286 @@
+//! The log as a promise: what is atomic, what is durable when, what can be read.
+//!
+//! [`EventStore`] is blocking on purpose; [`crate::log::Log`] decides which thread blocks. One conformance suite
+//! ([`conformance`]) holds for every implementation.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::{NewEvent, Position, Record, RunId, Seq, StreamId, Timestamp};
+
+/// Where events, and what is derived in the same moment, are kept.
+///
+/// An unknown stream has no events, which is not an error; appending nothing writes nothing.
+pub trait EventStore: Send + Sync + std::fmt::Debug + 'static {
+    /// Writes a group of commits with one sync. Each commit is all or nothing; one that conflicts does not hinder the
+    /// others. Commits are judged in order, each against the streams as the earlier ones of the group left them.
+    /// Durable on return. Only one thread may call this.
+    ///
+    /// # Errors
+    /// Any storage error; then nothing of the group may be acknowledged and the store must not be written to again.
+    fn append(&self, group: &[Commit]) -> Result<Vec<Result<Committed, Conflict>>, StoreError>;
+
+    /// Reads a stream from `from` on, oldest first, at most `limit` events and at least one if there is one.
+    ///
+    /// # Errors
+    /// Storage errors, and [`StoreError::Damaged`] for bytes that fail their checks.
+    fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// Reads all streams from `from` on in global order, at most `limit` events and at least one if there is one.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn read_all(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// The last event of a stream: its place, 0 for an unknown stream.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn stream_head(&self, stream: StreamId) -> Result<Seq, StoreError>;
+
+    /// The last durable event of all.
+    fn head(&self) -> Head;
+
+    /// The newest saved state of a stream at or before `until`.
+    ///
+    /// # Errors
+    /// Storage errors only: what a saved state holds is its reader's affair.
+    fn snapshot(&self, stream: StreamId, until: Seq) -> Result<Option<SavedState>, StoreError>;
+
+    /// One row of a read model.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// Rows of a read model whose keys start with `scan.prefix`, in key order or against it.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn rows(&self, table: Table, scan: &Scan) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+
+    /// Output of a run: the batches that hold item `after + 1` and later ones, in order, until `max_bytes` are passed.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn outputs(&self, run: RunId, after: u64, max_bytes: usize) -> Result<Vec<Bytes>, StoreError>;
+
+    /// Room left for new work.
+    ///
+    /// # Errors
+    /// When the file system does not answer.
+    fn space(&self) -> io::Result<Space>;
+
+    /// Closes for writing and syncs what is open. Reads may fail afterwards.
+    ///
+    /// # Errors
+    /// Storage errors.
+    fn close(&self) -> Result<(), StoreError>;
+}
+
+/// What is written together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// Events, by stream. A stream occurs once.
+    pub appends: Vec<Append>,
+    /// Rows of read models that follow from them.
+    pub rows: Vec<RowChange>,
+    /// Output of runs that belongs to them.
+    pub outputs: Vec<OutputBatch>,
+    /// States saved on the occasion. A cache: losing one loses nothing.
+    pub snapshots: Vec<SavedState>,
+}
+
+/// Events for one stream.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Its last place as the writer knows it.
+    pub expected: Seq,
+    /// What is new.
+    pub events: Vec<NewEvent>,
+}
+
+/// One change of a read model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    /// Which read model.
+    pub table: Table,
+    /// Which row.
+    pub key: Vec<u8>,
+    /// Its new content; `None` removes it.
+    pub value: Option<Bytes>,
+}
+
+/// Items of one run's output that were recorded together.
+#[derive(Debug, Clone)]
+pub struct OutputBatch {
+    /// Which run.
+    pub run: RunId,
+    /// Number of the first item.
+    pub first: u64,
+    /// Number of the last item (of its last wire message).
+    pub last: u64,
+    /// Encoded items, see [`crate::codec::encode_items`].
+    pub items: Bytes,
+}
+
+/// A saved state of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedState {
+    /// Which stream.
+    pub stream: StreamId,
+    /// The last event it includes.
+    pub seq: Seq,
+    /// Encoded state; opaque here.
+    pub bytes: Bytes,
+}
+
+/// What a commit got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Position of its last event; the head when it had none.
+    pub position: Position,
+}
+
+/// A commit that expected another place of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream is at {actual:?}, not at {expected:?}")]
+pub struct Conflict {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Where the writer thought it was.
+    pub expected: Seq,
+    /// Where it is.
+    pub actual: Seq,
+}
+
+/// The last durable event of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its position; 0 when there is none.
+    pub position: Position,
+    /// Hash over everything up to it.
+    pub chain: [u8; 16],
+    /// The number of times the store was opened for writing, this time included.
+    pub epoch: u32,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+/// The read models. The numbers are part of the keys on disk: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// agent -> row.
+    Agents = 1,
+    /// tag, 0, kind, owner -> nothing.
+    Tags = 2,
+    /// block -> row.
+    Blocks = 3,
+    /// block, agent -> nothing.
+    BlockAgents = 4,
+    /// agent, first message -> the messages stored together.
+    Messages = 5,
+    /// run -> row.
+    Runs = 6,
+    /// agent, run -> nothing.
+    AgentRuns = 7,
+    /// run -> agent, while it is open.
+    OpenRuns = 8,
+    /// run, step -> row.
+    RunSteps = 9,
+    /// step -> run.
+    Steps = 10,
+}
+
+/// Which rows, from which end, how many.
+#[derive(Debug, Clone, Default)]
+pub struct Scan {
+    /// What their keys start with.
+    pub prefix: Vec<u8>,
+    /// Only keys greater than this (a whole key).
+    pub after: Option<Vec<u8>>,
+    /// Only keys less than this (a whole key).
+    pub before: Option<Vec<u8>>,
+    /// Against key order.
+    pub descending: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Room on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that can still be written.
+    pub free: u64,
+    /// Below this, no new work is accepted.
+    pub reserve: u64,
+}
+
+/// A store that cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error(
+        "the data directory {dir} is in use by another server; stop that one or use another --data-dir"
+    )]
+    InUse {
+        /// The directory.
+        dir: String,
+    },
+    /// Written by a later version of this program.
+    #[error(
+        "the data directory {dir} has format {found}, this version reads up to {known}; use a newer retold"
+    )]
+    NewerFormat {
+        /// The directory.
+        dir: String,
+        /// The format found.
+        found: u32,
+        /// The newest format known.
+        known: u32,
+    },
+    /// The directory is there but cannot be used.
+    #[error("the data directory {dir} cannot be used: {source}")]
+    Unusable {
+        /// The directory.
+        dir: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log ends before its head file says it should, or differs from it.
+    #[error(
+        "the log in {dir} is not the one its head file describes: {detail}; nothing was changed, restore a backup"
+    )]
+    NotTheLog {
+        /// The directory.
+        dir: String,
+        /// What differs.
+        detail: String,
+    },
+    /// Bytes failed their checks.
+    #[error("damaged data at {place}: {detail}")]
+    Damaged {
+        /// Where: stream and place, or key.
+        place: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// No room left.
+    #[error("the disk is full")]
+    Full,
+    /// The disk failed.
+    #[error("storage failed: {0}")]
+    Io(#[from] io::Error),
+    /// It was closed, or failed before.
+    #[error("the store is closed: {0}")]
+    Closed(String),
+}

@@ -1,0 +1,12 @@
+//! Model providers behind one streaming trait.
+//!
+//! This crate knows how to speak to language models and nothing of agents, logs or HTTP servers. A [`Model`] turns a
+//! borrowed [`Prompt`] into a stream of [`Chunk`]s; dropping the stream closes the provider's socket, which is what
+//! makes a cancel immediate. Provider bytes are hostile: every line, body and wait has a bound (see `limits`).
+
+mod model;
+
+pub use model::{
+    Chunk, ChunkStream, Finish, Image, Message, Model, ModelError, ModelErrorKind, Part, Prompt,
+    Reasoning, ResponseFormat, ToolCall, ToolChoice, ToolSchema, Usage,
+};
