@@ -255,3 +255,8 @@ pub enum ModelErrorKind {
     /// The answer was not understandable, or larger than its bound.
     InvalidResponse,
 }
+
+/// A note of the system in mid-conversation, for providers whose conversations have only the user and the assistant.
+pub(crate) fn system_note(text: &str) -> String {
+    format!("<system_note>\n{text}\n</system_note>")
+}

@@ -193,12 +193,14 @@ pub enum Table {
     Runs = 6,
     /// agent, run -> nothing.
     AgentRuns = 7,
-    /// run -> agent, while it is open.
+    /// run -> agent, while something is left to do for it.
     OpenRuns = 8,
     /// run, step -> row.
     RunSteps = 9,
     /// step -> run.
     Steps = 10,
+    /// step -> row.
+    Feedback = 11,
 }
 
 /// Which rows, from which end, how many.

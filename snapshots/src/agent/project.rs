@@ -1,0 +1,225 @@
+//! The rows that follow from an agent's events.
+
+use bytes::Bytes;
+use retold_events::{
+    Message, Part, RunId, Timestamp,
+    agent::{Config, Event},
+    run::{Ended, StepEnded},
+    store::{RowChange, Table},
+};
+
+use super::{LastRun, State, apply};
+use crate::row::{
+    AgentRow, Callback, FeedbackRow, RunRow, RunStatus, StepRow, TagOwner, encode, pair_key,
+    tag_key,
+};
+
+/// The rows that change when `event` happens to `state`, which is the state *before* it.
+#[must_use]
+pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
+    let mut rows = Rows { state, changes: Vec::new() };
+    match event {
+        Event::Created(created) => {
+            rows.agent(&created.config, at, at, None);
+            rows.tags(&[], &created.config.tags);
+            for block in &created.blocks {
+                rows.put(
+                    Table::BlockAgents,
+                    pair_key(block.as_bytes(), state.id.as_bytes()),
+                    Bytes::new(),
+                );
+            }
+            if let Some((system, rest)) = created.messages.split_first() {
+                rows.messages(std::slice::from_ref(system));
+                rows.messages(rest);
+            }
+        }
+        Event::Configured(configured) => {
+            rows.agent(&configured.config, state.created_at, at, state.last_run);
+            rows.tags(&state.config.tags, &configured.config.tags);
+        }
+        Event::BlockAttached(attached) => {
+            rows.agent(&state.config, state.created_at, at, state.last_run);
+            rows.put(
+                Table::BlockAgents,
+                pair_key(attached.block.as_bytes(), state.id.as_bytes()),
+                Bytes::new(),
+            );
+        }
+        Event::BlockDetached(detached) => {
+            rows.agent(&state.config, state.created_at, at, state.last_run);
+            rows.remove(
+                Table::BlockAgents,
+                pair_key(detached.block.as_bytes(), state.id.as_bytes()),
+            );
+        }
+        Event::ToolAttached(_) | Event::ToolDetached(_) | Event::ContextReplaced(_) => {
+            rows.agent(&state.config, state.created_at, at, state.last_run);
+        }
+        Event::SystemCompiled(compiled) => {
+            if let Some(thread) = state.threads.get(&compiled.conversation) {
+                let mut system = Message::clone(&thread.system);
+                system.content = vec![Part::Text { text: compiled.text.clone() }];
+                system.tokens = compiled.tokens;
+                rows.messages(&[system]);
+            }
+        }
+        Event::ContextCompacted(compacted) => {
+            rows.messages(std::slice::from_ref(&compacted.summary))
+        }
+        Event::Deleted(_) => rows.deleted(),
+        Event::RunAccepted(accepted) => {
+            rows.put(
+                Table::AgentRuns,
+                pair_key(state.id.as_bytes(), accepted.run.as_bytes()),
+                Bytes::new(),
+            );
+            rows.put(
+                Table::OpenRuns,
+                accepted.run.as_bytes().to_vec(),
+                Bytes::copy_from_slice(state.id.as_bytes()),
+            );
+            rows.open_run(accepted.run, at, event);
+        }
+        Event::RunStarted(started) => rows.open_run(started.run, at, event),
+        Event::StepStarted(_) | Event::CancelRequested(_) => {}
+        Event::StepEnded(ended) => rows.step_ended(ended),
+        Event::RunEnded(ended) => rows.run_ended(at, ended),
+        Event::CallbackSent(sent) => {
+            rows.remove(Table::OpenRuns, sent.run.as_bytes().to_vec());
+            if let Some(row) = state.callbacks.get(&sent.run) {
+                let callback =
+                    Callback { at, status_code: sent.status_code, error: sent.error.clone() };
+                rows.run(&RunRow { callback: Some(callback), ..row.clone() });
+            }
+        }
+        Event::RunDeleted(deleted) => {
+            rows.remove(Table::Runs, deleted.run.as_bytes().to_vec());
+            rows.remove(Table::AgentRuns, pair_key(state.id.as_bytes(), deleted.run.as_bytes()));
+            if state.callbacks.contains_key(&deleted.run) {
+                rows.remove(Table::OpenRuns, deleted.run.as_bytes().to_vec());
+            }
+        }
+        Event::FeedbackGiven(given) => {
+            let row = FeedbackRow { feedback: given.feedback, tags: given.tags.clone() };
+            rows.put(Table::Feedback, given.step.as_bytes().to_vec(), encode(&row));
+        }
+    }
+    rows.changes
+}
+
+/// Collects changes for one agent.
+struct Rows<'a> {
+    state: &'a State,
+    changes: Vec<RowChange>,
+}
+
+impl Rows<'_> {
+    fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes) {
+        self.changes.push(RowChange { table, key, value: Some(value) });
+    }
+
+    fn remove(&mut self, table: Table, key: Vec<u8>) {
+        self.changes.push(RowChange { table, key, value: None });
+    }
+
+    fn agent(
+        &mut self,
+        config: &Config,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        last_run: Option<LastRun>,
+    ) {
+        let row = AgentRow::new(config, created_at, updated_at, last_run);
+        self.put(Table::Agents, self.state.id.as_bytes().to_vec(), encode(&row));
+    }
+
+    fn tags(&mut self, before: &[String], after: &[String]) {
+        let owner = TagOwner::Agent(self.state.id);
+        for gone in before.iter().filter(|tag| !after.contains(tag)) {
+            self.remove(Table::Tags, tag_key(gone, owner));
+        }
+        for new in after.iter().filter(|tag| !before.contains(tag)) {
+            self.put(Table::Tags, tag_key(new, owner), Bytes::new());
+        }
+    }
+
+    /// Messages stored together share a row: the fewer keys, the cheaper the commit.
+    fn messages(&mut self, messages: &[Message]) {
+        if let Some(first) = messages.first() {
+            let key = pair_key(self.state.id.as_bytes(), first.id.as_bytes());
+            self.put(Table::Messages, key, encode(messages));
+        }
+    }
+
+    fn run(&mut self, row: &RunRow) {
+        self.put(Table::Runs, row.id.as_bytes().to_vec(), encode(row));
+    }
+
+    /// The row of a run that goes on after `event`.
+    fn open_run(&mut self, run: RunId, at: Timestamp, event: &Event) {
+        let row = match (self.state.open_runs.get(&run), event) {
+            (Some(open), _) => {
+                RunRow { status: RunStatus::Running, ..RunRow::open(self.state.id, open) }
+            }
+            (None, Event::RunAccepted(accepted)) => {
+                RunRow::open(self.state.id, &super::open_run(at, accepted))
+            }
+            (None, _) => return,
+        };
+        self.run(&row);
+    }
+
+    fn step_ended(&mut self, ended: &StepEnded) {
+        let Some(open) = self.state.open_runs.get(&ended.run) else { return };
+        let mut entering = if ended.input_enters { open.input_messages() } else { Vec::new() };
+        entering.extend(ended.messages.iter().cloned());
+        self.messages(&entering);
+        if let Some(step) = &open.step {
+            let row = StepRow::new(self.state.id, open, step, ended, &entering);
+            self.put(
+                Table::RunSteps,
+                pair_key(ended.run.as_bytes(), ended.step.as_bytes()),
+                encode(&row),
+            );
+            self.put(
+                Table::Steps,
+                ended.step.as_bytes().to_vec(),
+                Bytes::copy_from_slice(ended.run.as_bytes()),
+            );
+        }
+    }
+
+    fn run_ended(&mut self, at: Timestamp, ended: &Ended) {
+        let Some(open) = self.state.open_runs.get(&ended.run) else { return };
+        let mut open = open.clone();
+        open.extend_range(&ended.input);
+        self.messages(&ended.input);
+        self.run(&RunRow::ended(self.state.id, &open, at, ended));
+        if open.request.callback_url.is_none() {
+            self.remove(Table::OpenRuns, ended.run.as_bytes().to_vec());
+        }
+        let last_run = LastRun { at, total_ns: ended.total_ns, stop_reason: ended.stop_reason };
+        self.agent(
+            &self.state.config,
+            self.state.created_at,
+            self.state.updated_at,
+            Some(last_run),
+        );
+    }
+
+    fn deleted(&mut self) {
+        self.remove(Table::Agents, self.state.id.as_bytes().to_vec());
+        self.tags(&self.state.config.tags, &[]);
+        for block in &self.state.blocks {
+            self.remove(Table::BlockAgents, pair_key(block.as_bytes(), self.state.id.as_bytes()));
+        }
+    }
+}
+
+/// Folds `event` into `state` and gives the rows that change with it.
+pub fn apply_and_project(state: &mut State, at: Timestamp, event: &Event) -> Vec<RowChange> {
+    let rows = project(state, at, event);
+    apply(state, at, event);
+    rows
+}

@@ -1,0 +1,117 @@
+//! A run while something is left to do for it.
+
+use retold_events::{
+    Message, MessageId, RunId, StepId, Timestamp,
+    run::{Input, Request, Usage},
+};
+use serde::{Deserialize, Serialize};
+
+/// A run that has not ended. The first one with [`OpenRun::started`] holds its thread; the others wait.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenRun {
+    /// Its id.
+    pub id: RunId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// What was sent.
+    pub input: Vec<Input>,
+    /// How it was asked for.
+    pub request: Request,
+    /// Set when its turn has come.
+    pub started: Option<StartedRun>,
+    /// Whether the input is part of the thread.
+    pub input_entered: bool,
+    /// The step under way.
+    pub step: Option<OpenStep>,
+    /// Model calls made, the one under way included.
+    pub steps: u32,
+    /// Tokens of the steps that ended.
+    pub usage: Usage,
+    /// Tokens in context after the last step that ended.
+    pub context_tokens: u64,
+    /// Whether somebody asked for its cancellation.
+    pub cancel_requested: bool,
+    /// First and last message it left in the thread.
+    pub messages: Option<(MessageId, MessageId)>,
+    /// Names of the tools called so far, in order: what tool rules look at.
+    pub tools_called: Vec<String>,
+}
+
+/// A run whose turn has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedRun {
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// Ids of the input messages.
+    pub input_ids: Vec<MessageId>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The step under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenStep {
+    /// Its id.
+    pub id: StepId,
+    /// Id of the message the model is saying.
+    pub message: MessageId,
+    /// Handle of the model.
+    pub model: String,
+    /// Name of its provider.
+    pub provider: Option<String>,
+    /// Kind of its endpoint.
+    pub endpoint_type: String,
+    /// Its context window, in tokens.
+    pub context_window: u32,
+    /// When it began.
+    pub at: Timestamp,
+}
+
+impl OpenRun {
+    /// The input as stored messages. Empty before the run's turn has come: only then do they get their ids.
+    #[must_use]
+    pub fn input_messages(&self) -> Vec<Message> {
+        let Some(started) = &self.started else { return Vec::new() };
+        self.input
+            .iter()
+            .zip(&started.input_ids)
+            .map(|(input, &id)| input_message(self.id, &self.request, input, id, started.at))
+            .collect()
+    }
+
+    pub(crate) fn extend_range(&mut self, messages: &[Message]) {
+        for message in messages {
+            let first = self.messages.map_or(message.id, |(first, _)| first);
+            self.messages = Some((first, message.id));
+        }
+    }
+}
+
+/// One input as the stored message it becomes.
+#[must_use]
+pub fn input_message(
+    run: RunId,
+    request: &Request,
+    input: &Input,
+    id: MessageId,
+    at: Timestamp,
+) -> Message {
+    Message {
+        id,
+        role: input.role,
+        content: input.content.clone(),
+        name: input.name.clone(),
+        otid: Some(input.otid.clone()),
+        sender: input.sender.clone(),
+        model: None,
+        tool_calls: Vec::new(),
+        tool_returns: Vec::new(),
+        step: None,
+        run: Some(run),
+        conversation: request.conversation,
+        created_at: at,
+        tokens: input.tokens,
+        is_err: false,
+        interrupted: false,
+    }
+}
