@@ -1,1 +1,195 @@
-//! .
+//! The server as one thing: opened on a data directory, reached at an address, drained and stopped.
+//!
+//! Only wiring is here: which store, which catalog, which listener. It reads no environment and prints nothing.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use retold_actors::{Host, OpenError, Options};
+use retold_events::store::{EventStore, SledOptions, SledStore, StoreError};
+use retold_models::{Catalog, Timeouts};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+
+use crate::{
+    config::{Config, ConfigError},
+    http::{self, Caller, Limits, Stop},
+};
+
+/// Pause between two looks at what models the providers have.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
+/// How long connections may take to end after the last run has.
+const CLOSING_TIME: Duration = Duration::from_secs(2);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    host: Host,
+    stop: Stop,
+    serving: JoinHandle<()>,
+    discovering: JoinHandle<()>,
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would be open to the network.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the data directory holds cannot be taken up.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl StartError {
+    /// Whether the data directory is what stands in the way.
+    #[must_use]
+    pub fn is_data_dir(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Open(_) => true,
+            Self::Config(_) | Self::Listen { .. } => false,
+        }
+    }
+}
+
+impl Server {
+    /// Starts a server on the data directory of `config`. It is ready when this returns: open runs of an earlier process
+    /// are closed or resumed. Models are discovered meanwhile.
+    ///
+    /// # Errors
+    /// [`StartError`], before anything was changed.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        config.check_exposure()?;
+        // Before the data is touched: a second server by mistake is most often one on the same port.
+        let listener = listen(config.address()).await?;
+        let store = open_store(config).await?;
+        let catalog = Arc::new(Catalog::new(config.provider_configs(), timeouts(config)));
+        Self::serve(listener, store, catalog, config).await
+    }
+
+    /// Starts a server on a store and with models of the caller's choice.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub async fn start_with(
+        store: Arc<dyn EventStore>,
+        catalog: Arc<Catalog>,
+        config: &Config,
+    ) -> Result<Self, StartError> {
+        config.check_exposure()?;
+        let listener = listen(config.address()).await?;
+        Self::serve(listener, store, catalog, config).await
+    }
+
+    async fn serve(
+        listener: TcpListener,
+        store: Arc<dyn EventStore>,
+        catalog: Arc<Catalog>,
+        config: &Config,
+    ) -> Result<Self, StartError> {
+        let address =
+            listener.local_addr().map_err(|source| StartError::Listen { address: config.address(), source })?;
+        let host = Host::open(store, Arc::clone(&catalog), options(config)).await?;
+        let service = http::service(host.clone(), config, address);
+        let stop = Stop::default();
+        let serving = tokio::spawn(http::serve(listener, service, limits(config), stop.clone()));
+        let discovering = tokio::spawn(discover(catalog, config.providers.is_empty()));
+        Ok(Self { address, host, stop, serving, discovering })
+    }
+
+    /// Where it listens, with the port it got.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The models there are.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        self.host.catalog()
+    }
+
+    /// Waits until the storage fails, which it usually never does. Nothing is acknowledged after that, so the process
+    /// should end.
+    pub async fn failed(&self) -> Arc<StoreError> {
+        self.host.log().failed().await
+    }
+
+    /// Accepts no new work, and gives runs under way until `deadline` to end; then they end as interrupted. Reading and
+    /// cancelling work until [`Server::stop`].
+    pub async fn drain(&self, deadline: Duration) {
+        self.host.drain(deadline).await;
+    }
+
+    /// Ends the connections and closes the store.
+    pub async fn stop(self) {
+        let Self { host, stop, mut serving, discovering, .. } = self;
+        discovering.abort();
+        stop.gently.cancel();
+        if timeout(CLOSING_TIME, &mut serving).await.is_err() {
+            stop.now.cancel();
+            // It can only end well or with a panic that has been reported.
+            let _ = serving.await;
+        }
+        host.close().await;
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn EventStore>, StartError> {
+    let dir = config.data_dir.value.clone();
+    let options = SledOptions {
+        cache_bytes: config.cache_bytes.value,
+        reserve_bytes: config.reserve_bytes.as_ref().map(|bytes| bytes.value),
+    };
+    let opening = tokio::task::spawn_blocking(move || SledStore::open(&dir, options));
+    let store = opening.await.map_err(|error| StoreError::Closed(format!("opening it failed: {error}")))??;
+    Ok(Arc::new(store))
+}
+
+fn timeouts(config: &Config) -> Timeouts {
+    Timeouts {
+        first_byte: config.llm_request_timeout.value,
+        silence: config.llm_stream_timeout.value,
+        ..Timeouts::default()
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        header_timeout: config.header_timeout.value,
+        idle_timeout: config.idle_timeout.value,
+        ..Limits::default()
+    }
+}
+
+fn options(config: &Config) -> Options {
+    Options {
+        queue_bound: config.agent_queue.value,
+        max_open_runs: config.max_open_runs.value,
+        awake_bytes: usize::try_from(config.awake_bytes.value).unwrap_or(usize::MAX),
+        callbacks: Some(Arc::new(Caller::new())),
+        ..Options::default()
+    }
+}
+
+/// Looks for models at once and then again and again; not at all where there is nobody to ask.
+async fn discover(catalog: Arc<Catalog>, nobody_to_ask: bool) {
+    while !nobody_to_ask {
+        catalog.refresh().await;
+        tokio::time::sleep(DISCOVERY_INTERVAL).await;
+    }
+}

@@ -1,1 +1,27 @@
-//! placeholder
+//! What may happen next: commands and decisions, agents as actors, turns, streams and cancellation.
+//!
+//! Only this crate names ractor. It knows no HTTP and no wire types; whoever hosts agents holds a [`Host`] and never an
+//! actor reference. Nothing here awaits a model inside an actor: a turn is a child task that reports by messages.
+
+pub mod agent;
+pub mod block;
+mod callback;
+mod clock;
+mod directory;
+mod host;
+pub mod hub;
+mod options;
+mod prompt;
+mod refusal;
+mod rules;
+pub mod run;
+mod spoken;
+pub mod tool;
+mod toolbox;
+mod turn;
+
+pub use callback::{CallbackResult, Callbacks};
+pub use clock::{Clock, IdSource, ManualClock, SystemClock};
+pub use host::{AgentView, BlockView, Host, OpenError};
+pub use options::Options;
+pub use refusal::Refusal;

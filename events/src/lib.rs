@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod block;
 pub mod codec;
+mod envelope;
 mod id;
 mod json;
 pub mod log;
@@ -22,5 +23,5 @@ pub use id::{
 };
 pub use json::JsonText;
 pub use message::{Image, Message, Part, ReturnStatus, Role, ToolCall, ToolReturn};
-pub use record::{Encoded, EventType, NewEvent, Position, Record, Seq, StreamId};
+pub use record::{Encoded, EventType, NewEvent, Position, Record, Recorded, Seq, StreamId};
 pub use time::Timestamp;

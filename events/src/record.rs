@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::{AgentId, BlockId, RunId, Timestamp};
+use crate::{
+    AgentId, BlockId, RunId, Timestamp,
+    codec::{DecodeError, Event},
+};
 
 /// Place of an event in its stream: 1, 2, 3, ... without gap. 0 is the place before the first.
 #[derive(
@@ -116,4 +119,33 @@ pub struct Record {
     pub at: Timestamp,
     /// What happened.
     pub encoded: Encoded,
+}
+
+/// An event as read from the log, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded<E> {
+    /// Its place in its stream.
+    pub seq: Seq,
+    /// Its place among all.
+    pub position: Position,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The run it belongs to.
+    pub run: Option<RunId>,
+    /// Its own id.
+    pub id: Ulid,
+    /// What happened.
+    pub event: E,
+}
+
+impl Record {
+    /// Reads what happened, lifting older versions.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the event is newer than this program, of another aggregate, or not whole.
+    pub fn decode<E: Event>(&self) -> Result<Recorded<E>, DecodeError> {
+        let event = E::decode(&self.encoded)?;
+        let &Self { seq, position, at, run, id, .. } = self;
+        Ok(Recorded { seq, position, at, run, id, event })
+    }
 }

@@ -1,10 +1,14 @@
 //! The one HTTP client, and what every call to a provider has in common: how long it waits and how it fails.
 //!
 //! It knows status codes and sockets, and nothing of any provider's JSON beyond its errors. Nothing is spawned here: a
-//! call lives inside the stream that its caller holds, so dropping the stream drops the socket.
+//! call lives inside the stream that its caller holds, so dropping the stream drops the socket. (Where HTTP/2 was
+//! negotiated it resets the stream, which ends the call as surely, and leaves the connection to the other calls.)
 
 mod exchange;
 mod failure;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -125,9 +129,17 @@ impl Upstream {
     }
 
     /// A request to `url`, which must be of this provider.
-    pub(crate) fn request_to(&self, method: Method, url: &str) -> Result<RequestBuilder, ModelError> {
+    pub(crate) fn request_to(
+        &self,
+        method: Method,
+        url: &str,
+    ) -> Result<RequestBuilder, ModelError> {
         let client = self.http.client().map_err(|error| {
-            self.failure(ModelErrorKind::Connection, "cannot be called: the HTTP client does not start", Some(error))
+            self.failure(
+                ModelErrorKind::Connection,
+                "cannot be called: the HTTP client does not start",
+                Some(error),
+            )
         })?;
         let mut request = client.request(method, url);
         if let Some(key) = self.config.api_key.as_ref().filter(|key| !key.expose().is_empty()) {
@@ -140,7 +152,11 @@ impl Upstream {
                 | ProviderKind::LmStudio => ("authorization", format!("Bearer {}", key.expose())),
             };
             let mut value = HeaderValue::from_str(&value).map_err(|_| {
-                self.failure(ModelErrorKind::Authentication, "cannot be called: its key has illegal characters", None)
+                self.failure(
+                    ModelErrorKind::Authentication,
+                    "cannot be called: its key has illegal characters",
+                    None,
+                )
             })?;
             value.set_sensitive(true);
             request = request.header(name, value);

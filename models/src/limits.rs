@@ -22,6 +22,9 @@ pub const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 /// How much of what a provider said is kept in [`ModelError::detail`](crate::ModelError::detail).
 pub const DETAIL_BYTES: usize = 2 * 1024;
 
+/// Longest answer of a provider that was asked to stream and sends one JSON document, which is held whole.
+pub const WHOLE_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
 /// Longest model listing read at discovery. OpenRouter's, the largest known, is about 1 MiB.
 pub const LISTING_BYTES: usize = 8 * 1024 * 1024;
 
@@ -30,6 +33,9 @@ pub const LISTING_WAIT: Duration = Duration::from_secs(5);
 
 /// Shortest time between two refreshes of one provider that unknown handles ask for.
 pub const REFRESH_PAUSE: Duration = Duration::from_secs(3);
+
+/// The same for a provider that has failed and never given a list.
+pub const REFRESH_PAUSE_DOWN: Duration = Duration::from_secs(60);
 
 /// How long the rest of a stream is waited for once the model has said why it ended: only the usage can still come,
 /// and an answer is not lost because its provider forgot to hang up.

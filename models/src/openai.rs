@@ -39,7 +39,11 @@ impl Model for ChatModel {
             Ok(body) => body,
             Err(error) => {
                 let what = "cannot be called: the request cannot be written as JSON";
-                let error = self.upstream.failure(ModelErrorKind::BadRequest, what, Some(&error.to_string()));
+                let error = self.upstream.failure(
+                    ModelErrorKind::BadRequest,
+                    what,
+                    Some(&error.to_string()),
+                );
                 return Box::pin(stream::iter([Err(error)]));
             }
         };

@@ -26,7 +26,11 @@ impl Secret {
 
     /// `text` with every occurrence of the key struck out.
     pub(crate) fn redact(&self, text: &str) -> String {
-        if self.0.len() < SHORTEST_REAL_KEY { text.to_owned() } else { text.replace(&self.0, "[key]") }
+        if self.0.len() < SHORTEST_REAL_KEY {
+            text.to_owned()
+        } else {
+            text.replace(&self.0, "[key]")
+        }
     }
 }
 
@@ -142,7 +146,10 @@ impl ProviderConfig {
     /// empty is somebody's proxy and stays as it is.
     pub(crate) fn api_base(&self) -> String {
         let base = self.base_url.trim().trim_end_matches('/');
-        let base = base.strip_suffix("/chat/completions").or_else(|| base.strip_suffix("/messages")).unwrap_or(base);
+        let base = base
+            .strip_suffix("/chat/completions")
+            .or_else(|| base.strip_suffix("/messages"))
+            .unwrap_or(base);
         let after_scheme = base.split_once("://").map_or(base, |(_, rest)| rest);
         if after_scheme.contains('/') { base.to_owned() } else { format!("{base}/v1") }
     }
@@ -196,11 +203,20 @@ mod tests {
 
     #[test]
     fn a_base_url_is_accepted_with_and_without_its_version_segment() {
-        for url in ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/", "http://h:1/v1/chat/completions"] {
+        for url in [
+            "http://h:1",
+            "http://h:1/",
+            "http://h:1/v1",
+            "http://h:1/v1/",
+            "http://h:1/v1/chat/completions",
+        ] {
             assert_eq!(at(ProviderKind::Ollama, url).api_base(), "http://h:1/v1");
             assert_eq!(at(ProviderKind::Ollama, url).root(), "http://h:1");
         }
-        assert_eq!(at(ProviderKind::OpenAi, "https://proxy/openai").api_base(), "https://proxy/openai");
+        assert_eq!(
+            at(ProviderKind::OpenAi, "https://proxy/openai").api_base(),
+            "https://proxy/openai"
+        );
     }
 
     #[test]
@@ -223,6 +239,9 @@ mod tests {
 
     #[test]
     fn the_host_is_without_credentials_and_path() {
-        assert_eq!(at(ProviderKind::OpenAi, "https://a:b@API.openai.com/v1").host(), "api.openai.com");
+        assert_eq!(
+            at(ProviderKind::OpenAi, "https://a:b@API.openai.com/v1").host(),
+            "api.openai.com"
+        );
     }
 }

@@ -56,7 +56,11 @@ impl Parser {
     ///
     /// # Errors
     /// [`TooLong`] when a line or an event passes the limit; the parser is of no use afterwards.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], mut sink: impl FnMut(Event)) -> Result<(), TooLong> {
+    pub(crate) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut sink: impl FnMut(Event),
+    ) -> Result<(), TooLong> {
         if mem::take(&mut self.after_cr) && !bytes.is_empty() {
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         } else if bytes.is_empty() {
@@ -179,7 +183,9 @@ mod tests {
 
     #[test]
     fn all_three_line_ends_end_a_line() {
-        for stream in ["data: a\n\ndata: b\n\n", "data: a\r\rdata: b\r\r", "data: a\r\n\r\ndata: b\r\n\r\n"] {
+        for stream in
+            ["data: a\n\ndata: b\n\n", "data: a\r\rdata: b\r\r", "data: a\r\n\r\ndata: b\r\n\r\n"]
+        {
             assert_eq!(parse(&[stream.as_bytes()]), [data("a"), data("b")], "{stream:?}");
         }
     }
@@ -191,7 +197,10 @@ mod tests {
 
     #[test]
     fn comments_ids_retries_and_unknown_fields_are_passed_over() {
-        assert_eq!(parse(&[b": keep-alive\n\nid: 3\nretry: 10\nfoo\ndata:x\n\n: bye\n\n"]), [data("x")]);
+        assert_eq!(
+            parse(&[b": keep-alive\n\nid: 3\nretry: 10\nfoo\ndata:x\n\n: bye\n\n"]),
+            [data("x")]
+        );
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //! and under the feature `testing`.
 
 mod model;
+mod reply;
 mod upstream;
 
 pub use model::{Say, ScriptedModel, SeenMessage, SeenPrompt};
-pub use upstream::{Reply, Request, ScriptedUpstream, Step};
+pub use reply::{Reply, Step};
+pub use upstream::{Request, ScriptedUpstream};
 
 use crate::{Message, ModelInfo, Prompt, ToolChoice};
 

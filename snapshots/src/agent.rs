@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use retold_events::{
     AgentId, BlockId, ConversationId, Message, MessageId, RunId, Timestamp, ToolId,
-    agent::{Config, ContextCompacted, Created, Event, SystemCompiled},
+    agent::{Config, ContextCompacted, ContextReplaced, Created, Event, SystemCompiled},
     run::{self, StepOutcome, StopReason},
 };
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ impl State {
             Some((system, rest)) => (system.clone(), rest),
             None => (no_system_message(id, at), &[][..]),
         };
-        let last_message = rest.last().map_or(system.id, |message| message.id);
+        let last_message = rest.iter().map(|message| message.id).fold(system.id, MessageId::max);
         let thread = Thread::new(system, rest, event.compiled_from.clone());
         Self {
             id,
@@ -104,15 +104,25 @@ impl State {
             .find(|run| run.started.is_some() && run.request.conversation == conversation)
     }
 
-    fn note_message(&mut self, id: MessageId) {
-        self.last_message = self.last_message.max(id);
+    /// Those of `messages` that the agent did not have before.
+    fn new_messages<'a>(&self, messages: &'a [Message]) -> impl Iterator<Item = &'a Message> {
+        let last = self.last_message;
+        messages.iter().filter(move |message| message.id > last)
     }
 
-    /// Puts messages at the end of a thread.
-    fn enter(&mut self, conversation: Option<ConversationId>, messages: Vec<Message>) {
+    /// Notes an id given out, to a message of run `owner` or of none.
+    fn note_message(&mut self, id: MessageId, owner: Option<RunId>) {
+        self.last_message = self.last_message.max(id);
+        for run in self.open_runs.values_mut() {
+            run.interleaved |= Some(run.id) != owner && run.holds_ids();
+        }
+    }
+
+    /// Puts messages of a run at the end of a thread.
+    fn enter(&mut self, run: RunId, thread: Option<ConversationId>, messages: Vec<Message>) {
         for message in messages {
-            self.note_message(message.id);
-            if let Some(thread) = self.threads.get_mut(&conversation) {
+            self.note_message(message.id, Some(run));
+            if let Some(thread) = self.threads.get_mut(&thread) {
                 thread.push(message);
             }
         }
@@ -146,13 +156,7 @@ pub fn apply(state: &mut State, at: Timestamp, event: &Event) {
         }
         Event::SystemCompiled(compiled) => apply_compiled(state, compiled),
         Event::ContextReplaced(replaced) => {
-            if let (Some(thread), Some((system, rest))) =
-                (state.threads.get_mut(&replaced.conversation), replaced.messages.split_first())
-            {
-                thread.system = Arc::new(system.clone());
-                thread.context = rest.iter().cloned().map(Arc::new).collect();
-                thread.context_tokens = 0;
-            }
+            apply_replaced(state, replaced);
             state.updated_at = at;
         }
         Event::ContextCompacted(compacted) => apply_compacted(state, compacted),
@@ -186,8 +190,29 @@ fn recompiled(system: &Message, compiled: &SystemCompiled) -> Message {
     }
 }
 
+/// Messages the agent did not have yet become part of its history, too.
+fn apply_replaced(state: &mut State, replaced: &ContextReplaced) {
+    let (Some(thread), Some((system, rest))) =
+        (state.threads.get(&replaced.conversation), replaced.messages.split_first())
+    else {
+        return;
+    };
+    let mut thread = thread.clone();
+    thread.system = Arc::new(system.clone());
+    thread.context = rest.iter().cloned().map(Arc::new).collect();
+    thread.context_tokens = 0;
+    let new: Vec<MessageId> = state.new_messages(&replaced.messages).map(|new| new.id).collect();
+    thread.total += new.len() as u64;
+    state.threads.insert(replaced.conversation, thread);
+    new.into_iter().for_each(|id| state.note_message(id, None));
+}
+
 fn apply_compacted(state: &mut State, compacted: &ContextCompacted) {
-    state.note_message(compacted.summary.id);
+    let summary = &compacted.summary;
+    state.note_message(summary.id, None);
+    if let Some(run) = summary.run.and_then(|run| state.open_runs.get_mut(&run)) {
+        run.extend_range(std::slice::from_ref(summary));
+    }
     if let Some(thread) = state.threads.get_mut(&compacted.conversation) {
         let kept =
             thread.context.iter().position(|message| Some(message.id) == compacted.kept_from);
@@ -216,11 +241,11 @@ fn apply_run(state: &mut State, at: Timestamp, event: &Event) {
                 });
             }
             for &id in &started.input_ids {
-                state.note_message(id);
+                state.note_message(id, Some(started.run));
             }
         }
         Event::StepStarted(started) => {
-            state.note_message(started.message);
+            state.note_message(started.message, Some(started.run));
             if let Some(run) = state.open_runs.get_mut(&started.run) {
                 run.step = Some(open_step(at, started));
                 run.steps += 1;
@@ -247,7 +272,7 @@ fn open_run(at: Timestamp, accepted: &run::Accepted) -> OpenRun {
     OpenRun {
         id: accepted.run,
         accepted_at: at,
-        input: accepted.input.clone(),
+        input: Arc::new(accepted.input.clone()),
         request: accepted.request.clone(),
         started: None,
         input_entered: false,
@@ -258,6 +283,7 @@ fn open_run(at: Timestamp, accepted: &run::Accepted) -> OpenRun {
         cancel_requested: false,
         messages: None,
         tools_called: Vec::new(),
+        interleaved: false,
     }
 }
 
@@ -280,6 +306,7 @@ fn apply_step_ended(state: &mut State, ended: &run::StepEnded) {
     entering.extend(ended.messages.iter().cloned());
     open.input_entered |= ended.input_enters;
     open.step = None;
+    open.interleaved &= entering.is_empty();
     open.usage.add(&ended.usage);
     open.extend_range(&entering);
     for call in ended.messages.iter().flat_map(|message| &message.tool_calls) {
@@ -291,7 +318,7 @@ fn apply_step_ended(state: &mut State, ended: &run::StepEnded) {
             thread.context_tokens = ended.usage.total_tokens();
         }
     }
-    state.enter(conversation, entering);
+    state.enter(ended.run, conversation, entering);
 }
 
 fn apply_run_ended(state: &mut State, at: Timestamp, ended: &run::Ended) {
@@ -301,7 +328,7 @@ fn apply_run_ended(state: &mut State, at: Timestamp, ended: &run::Ended) {
     if open.request.callback_url.is_some() {
         state.callbacks.insert(ended.run, RunRow::ended(state.id, &open, at, ended));
     }
-    state.enter(conversation, ended.input.clone());
+    state.enter(ended.run, conversation, ended.input.clone());
     state.last_run = Some(LastRun { at, total_ns: ended.total_ns, stop_reason: ended.stop_reason });
 }
 

@@ -1,11 +1,13 @@
 //! What facts amount to: the state of each aggregate, how events fold into it, and the rows of read models that follow.
 //!
 //! Everything here is pure: `apply` and `project` read no clock, no disk and no randomness, so folding the same events
-//! anywhere gives the same bytes. [`load`] is the one place that reads the store.
+//! anywhere gives the same bytes. Only [`load`], [`rebuild`] and [`query`] read the store.
 
 pub mod agent;
 pub mod block;
 pub mod load;
+pub mod query;
+pub mod rebuild;
 pub mod row;
 pub mod run;
 mod saved;

@@ -37,8 +37,6 @@ pub struct Loaded<S> {
     pub state: S,
     /// The last event of its stream that is in it.
     pub seq: Seq,
-    /// The position of that event.
-    pub position: Position,
     /// Events folded on top of the saved state, or of nothing.
     pub folded: u64,
 }
@@ -126,8 +124,8 @@ pub fn block(
 
 /// Packs a state for [`retold_events::store::Commit::snapshots`].
 #[must_use]
-pub fn save<S: Aggregate>(state: &S, seq: Seq, position: Position) -> SavedState {
-    saved::save(state.stream(), seq, position, state)
+pub fn save<S: Aggregate>(state: &S, seq: Seq) -> SavedState {
+    saved::save(state.stream(), seq, state)
 }
 
 fn load<S: Aggregate>(
@@ -135,16 +133,16 @@ fn load<S: Aggregate>(
     stream: StreamId,
     until: Option<Position>,
 ) -> Result<Option<Loaded<S>>, LoadError> {
-    let until = until.unwrap_or(Position(u64::MAX));
-    let mut loaded = newest_saved(store, stream, until)?;
+    let mut loaded: Option<Loaded<S>> = newest_saved(store, stream, until)?;
+    let mut from = loaded.as_ref().map_or(Seq(1), |loaded| loaded.seq.next());
     loop {
-        let from = loaded.as_ref().map_or(Seq(1), |loaded: &Loaded<S>| loaded.seq.next());
         let records = store.read_stream(stream, from, PAGE)?;
         if records.is_empty() {
             return Ok(loaded);
         }
         for record in records {
-            if record.position > until {
+            from = record.seq.next();
+            if until.is_some_and(|until| record.position > until) {
                 return Ok(loaded);
             }
             let event = S::Event::decode(&record.encoded).map_err(|source| LoadError::Event {
@@ -156,14 +154,12 @@ fn load<S: Aggregate>(
                 Some(loaded) => {
                     loaded.state.fold(record.at, &event);
                     loaded.seq = record.seq;
-                    loaded.position = record.position;
                     loaded.folded += 1;
                 }
                 None => {
                     loaded = S::begin(stream, record.at, &event).map(|state| Loaded {
                         state,
                         seq: record.seq,
-                        position: record.position,
                         folded: 1,
                     });
                 }
@@ -176,14 +172,14 @@ fn load<S: Aggregate>(
 fn newest_saved<S: Aggregate>(
     store: &dyn EventStore,
     stream: StreamId,
-    until: Position,
+    until: Option<Position>,
 ) -> Result<Option<Loaded<S>>, LoadError> {
     let mut before = Seq(u64::MAX);
     while let Some(saved) = store.snapshot(stream, before)? {
-        if let Ok((state, position)) = saved::unsave::<S>(&saved)
-            && position <= until
+        if let Ok(state) = saved::unsave::<S>(&saved)
+            && is_not_after(store, stream, saved.seq, until)?
         {
-            return Ok(Some(Loaded { state, seq: saved.seq, position, folded: 0 }));
+            return Ok(Some(Loaded { state, seq: saved.seq, folded: 0 }));
         }
         if saved.seq.0 == 0 {
             break;
@@ -191,4 +187,15 @@ fn newest_saved<S: Aggregate>(
         before = Seq(saved.seq.0 - 1);
     }
     Ok(None)
+}
+
+/// Whether the event at `seq` had happened at `until`.
+fn is_not_after(
+    store: &dyn EventStore,
+    stream: StreamId,
+    seq: Seq,
+    until: Option<Position>,
+) -> Result<bool, StoreError> {
+    let Some(until) = until else { return Ok(true) };
+    Ok(store.read_stream(stream, seq, 1)?.first().is_some_and(|record| record.position <= until))
 }

@@ -47,10 +47,14 @@ pub fn encode<T: Serialize + ?Sized>(row: &T) -> Bytes {
 /// [`MalformedRow`] when the bytes are of another version or another row.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MalformedRow> {
     match bytes.split_first() {
-        Some((&ROW_VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| MalformedRow {
-            version: Some(ROW_VERSION),
-            detail: error.to_string(),
-        }),
+        Some((&ROW_VERSION, rest)) => {
+            let malformed = |detail| MalformedRow { version: Some(ROW_VERSION), detail };
+            match postcard::take_from_bytes(rest) {
+                Ok((row, [])) => Ok(row),
+                Ok((_, rest)) => Err(malformed(format!("{} bytes too many", rest.len()))),
+                Err(error) => Err(malformed(error.to_string())),
+            }
+        }
         other => Err(MalformedRow {
             version: other.map(|(version, _)| *version),
             detail: "unknown version".into(),

@@ -1,5 +1,7 @@
 //! A run while something is left to do for it.
 
+use std::sync::Arc;
+
 use retold_events::{
     Message, MessageId, RunId, StepId, Timestamp,
     run::{Input, Request, Usage},
@@ -13,8 +15,8 @@ pub struct OpenRun {
     pub id: RunId,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// What was sent.
-    pub input: Vec<Input>,
+    /// What was sent. Shared: it may hold pictures, and a state is cloned with every commit that a reader overlaps.
+    pub input: Arc<Vec<Input>>,
     /// How it was asked for.
     pub request: Request,
     /// Set when its turn has come.
@@ -35,6 +37,9 @@ pub struct OpenRun {
     pub messages: Option<(MessageId, MessageId)>,
     /// Names of the tools called so far, in order: what tool rules look at.
     pub tools_called: Vec<String>,
+    /// Whether ids were given to other messages of the agent while this run held some that are not stored yet. Its next
+    /// messages then get a row each: no row may reach over another, or a list in the order of ids would have to guess.
+    pub interleaved: bool,
 }
 
 /// A run whose turn has come.
@@ -80,10 +85,15 @@ impl OpenRun {
     }
 
     pub(crate) fn extend_range(&mut self, messages: &[Message]) {
-        for message in messages {
-            let first = self.messages.map_or(message.id, |(first, _)| first);
-            self.messages = Some((first, message.id));
+        for Message { id, .. } in messages {
+            let (first, last) = self.messages.unwrap_or((*id, *id));
+            self.messages = Some((first.min(*id), last.max(*id)));
         }
+    }
+
+    /// Whether it holds ids of messages that are not stored yet.
+    pub(crate) fn holds_ids(&self) -> bool {
+        self.started.is_some() && (!self.input_entered || self.step.is_some())
     }
 }
 

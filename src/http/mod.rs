@@ -1,1 +1,125 @@
-//! .
+//! The HTTP side: routes, and everything between a socket and a handler.
+//!
+//! A handler parses, asks the host, and answers; it holds no rule of the domain. The way in is [`listen`] (connections),
+//! [`front`] (ids, paths, the guard), axum's router, [`extract`] (arguments); the way out is a wire type or
+//! [`error::ApiError`]. Routes are registered together with their description ([`openapi`]), so none is undocumented.
+
+mod agent_blocks;
+mod agent_tools;
+mod agents;
+mod auth;
+mod blocks;
+mod body;
+mod callback;
+mod error;
+mod extract;
+mod front;
+mod health;
+mod listen;
+mod messages;
+mod models;
+mod openapi;
+mod paced;
+mod page;
+mod path;
+mod run_stream;
+mod runs;
+mod sse;
+mod steps;
+mod tags;
+mod tools;
+mod trace;
+mod turn;
+mod validation;
+
+use std::{convert::Infallible, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
+
+use axum::{Router, extract::Request, middleware, response::Response};
+use bytes::Bytes;
+use retold_actors::{Host, IdSource};
+use retold_events::store::EventStore;
+use retold_snapshots::query::QueryError;
+use tower::{Layer as _, util::BoxCloneSyncService};
+
+use self::{auth::Guard, body::BodyLimits, error::ApiError};
+pub(crate) use self::{
+    callback::Caller,
+    listen::{Limits, Stop, serve},
+};
+use crate::{config::Config, wire::Defaults};
+
+/// What every handler may use. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// The parts of an [`App`].
+#[derive(Debug)]
+pub(crate) struct Shared {
+    host: Host,
+    guard: Guard,
+    defaults: Defaults,
+    body_limits: BodyLimits,
+    /// Silence after which a stream carries a ping.
+    keepalive: Duration,
+    request_ids: IdSource,
+    /// The description of the API, encoded.
+    description: Bytes,
+}
+
+impl App {
+    /// The application at `address`.
+    fn new(host: Host, config: &Config, address: SocketAddr, description: Bytes) -> Self {
+        let password = config.password.as_ref().map(|password| password.value.expose());
+        Self(Arc::new(Shared {
+            host,
+            guard: Guard::new(address, password, &config.cors_origins.value),
+            defaults: defaults(config),
+            body_limits: BodyLimits {
+                max_bytes: config.max_body_bytes.value,
+                idle_timeout: config.body_timeout.value,
+            },
+            keepalive: config.keepalive_interval.value,
+            request_ids: IdSource::random(),
+            description,
+        }))
+    }
+
+    /// Reads read models, and no more than is durable.
+    async fn query<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn EventStore) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        Ok(self.host.read(move |store| Ok(read(store))).await??)
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What a new agent gets when its request does not say.
+fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        model: config.model_of_new_agents().map(str::to_owned),
+        embedding: config.default_embedding.as_ref().map(|handle| handle.value.clone()),
+    }
+}
+
+/// The application at `address` as a service, for [`serve`].
+pub(crate) fn service(host: Host, config: &Config, address: SocketAddr) -> BoxCloneSyncService<Request, Response, Infallible> {
+    let (routes, description) = openapi::routes().split_for_parts();
+    let app = App::new(host, config, address, openapi::encode(&description));
+    let router: Router = routes
+        .fallback(front::no_route)
+        .method_not_allowed_fallback(front::no_method)
+        .with_state(app.clone());
+    let fronted = middleware::from_fn_with_state(app, front::pass).layer(router);
+    match front::cors(&config.cors_origins.value) {
+        Some(cors) => BoxCloneSyncService::new(cors.layer(fronted)),
+        None => BoxCloneSyncService::new(fronted),
+    }
+}

@@ -3,11 +3,33 @@
 //! [`EventStore`] is blocking on purpose; [`crate::log::Log`] decides which thread blocks. One conformance suite
 //! ([`conformance`]) holds for every implementation.
 
-use std::io;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod disk;
+mod faulty;
+mod group;
+mod memory;
+mod shared;
+mod sled;
+
+use std::{fmt, io, ops::Bound};
 
 use bytes::Bytes;
 
 use crate::{NewEvent, Position, Record, RunId, Seq, StreamId, Timestamp};
+
+pub use disk::{SledOptions, SledStore};
+pub use faulty::{Failure, Faults, FaultyStore, Hold, Moment};
+pub use memory::MemoryStore;
+
+/// Longest payload of one event. Far above anything the server writes, far below what a length field could claim.
+pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+
+/// Longest key of a row. Longer ones would make pages that sled keeps in files it never syncs.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// Saved states kept per stream: the newest, and one more in case a reader finds the newest too new or unreadable.
+const KEPT_SNAPSHOTS: usize = 2;
 
 /// Where events, and what is derived in the same moment, are kept.
 ///
@@ -163,7 +185,7 @@ pub struct Conflict {
 }
 
 /// The last durable event of all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
     /// Its position; 0 when there is none.
     pub position: Position,
@@ -201,6 +223,28 @@ pub enum Table {
     Steps = 10,
     /// step -> row.
     Feedback = 11,
+}
+
+impl Table {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Agents,
+        Self::Tags,
+        Self::Blocks,
+        Self::BlockAgents,
+        Self::Messages,
+        Self::Runs,
+        Self::AgentRuns,
+        Self::OpenRuns,
+        Self::RunSteps,
+        Self::Steps,
+    ];
+
+    /// The read model of a number; `None` when it was never given out.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number)
+    }
 }
 
 /// Which rows, from which end, how many.
@@ -285,4 +329,40 @@ pub enum StoreError {
     /// It was closed, or failed before.
     #[error("the store is closed: {0}")]
     Closed(String),
+}
+
+/// Says of bytes at `place` that they are damaged.
+fn damaged<E: fmt::Display>(place: impl fmt::Display) -> impl FnOnce(E) -> StoreError {
+    move |error| StoreError::Damaged { place: place.to_string(), detail: error.to_string() }
+}
+
+/// Keys from one bound to another.
+type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// The range of keys a scan speaks of; `None` when it is empty. Keys in it may still lack the prefix.
+fn scan_bounds(scan: &Scan) -> Option<KeyRange> {
+    let lower = match &scan.after {
+        Some(after) if *after >= scan.prefix => Bound::Excluded(after.clone()),
+        Some(_) | None => Bound::Included(scan.prefix.clone()),
+    };
+    let end = successor(&scan.prefix);
+    let upper = match (&scan.before, end) {
+        (Some(before), Some(end)) => Bound::Excluded(before.clone().min(end)),
+        (Some(before), None) => Bound::Excluded(before.clone()),
+        (None, Some(end)) => Bound::Excluded(end),
+        (None, None) => Bound::Unbounded,
+    };
+    let is_empty = match (&lower, &upper) {
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Excluded(high)) => low >= high,
+        (_, Bound::Unbounded | Bound::Included(_)) | (Bound::Unbounded, _) => false,
+    };
+    (!is_empty).then_some((lower, upper))
+}
+
+/// The least key greater than every key that starts with `prefix`; `None` when there is none.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
+    let mut next = prefix[..=last].to_vec();
+    next[last] += 1;
+    Some(next)
 }

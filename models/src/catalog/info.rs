@@ -98,7 +98,11 @@ pub enum ResolveError {
 }
 
 fn also(matches: &[String]) -> String {
-    if matches.is_empty() { String::new() } else { format!(" (it could be {})", matches.join(" or ")) }
+    if matches.is_empty() {
+        String::new()
+    } else {
+        format!(" (it could be {})", matches.join(" or "))
+    }
 }
 
 fn did_you_mean(nearest: &[String]) -> String {

@@ -82,10 +82,22 @@ pub(crate) fn is_embedding(name: &str) -> bool {
 /// Whether OpenAI serves the model over Chat Completions, as far as its name tells.
 pub(crate) fn is_openai_chat(name: &str) -> bool {
     const OTHERS: [&str; 13] = [
-        "audio", "realtime", "image", "tts", "transcribe", "instruct", "search", "moderation", "deep-research", "codex",
-        "-pro", "computer-use", "live",
+        "audio",
+        "realtime",
+        "image",
+        "tts",
+        "transcribe",
+        "instruct",
+        "search",
+        "moderation",
+        "deep-research",
+        "codex",
+        "-pro",
+        "computer-use",
+        "live",
     ];
-    let chat = ["gpt-", "chatgpt-", "ft:gpt-"].iter().any(|prefix| name.starts_with(prefix)) || is_o_series(name);
+    let chat = ["gpt-", "chatgpt-", "ft:gpt-"].iter().any(|prefix| name.starts_with(prefix))
+        || is_o_series(name);
     chat && !OTHERS.iter().any(|word| name.contains(word))
 }
 
@@ -155,17 +167,31 @@ mod tests {
 
     #[test]
     fn only_chat_models_of_openai_are_listed() {
-        for name in ["gpt-4o", "gpt-5.1", "o3", "o4-mini", "chatgpt-4o-latest", "ft:gpt-4o-mini:acme::x"] {
+        for name in
+            ["gpt-4o", "gpt-5.1", "o3", "o4-mini", "chatgpt-4o-latest", "ft:gpt-4o-mini:acme::x"]
+        {
             assert!(is_openai_chat(name), "{name}");
         }
-        for name in ["gpt-4o-realtime-preview", "tts-1", "whisper-1", "o1-pro", "gpt-image-1", "omni-moderation-latest"] {
+        for name in [
+            "gpt-4o-realtime-preview",
+            "tts-1",
+            "whisper-1",
+            "o1-pro",
+            "gpt-image-1",
+            "omni-moderation-latest",
+        ] {
             assert!(!is_openai_chat(name), "{name}");
         }
     }
 
     #[test]
     fn claude_thinks_by_budget_up_to_4_6_and_adaptively_since() {
-        for name in ["claude-3-7-sonnet-20250219", "claude-opus-4-20250514", "claude-sonnet-4-5-20250929", "claude-opus-4-6"] {
+        for name in [
+            "claude-3-7-sonnet-20250219",
+            "claude-opus-4-20250514",
+            "claude-sonnet-4-5-20250929",
+            "claude-opus-4-6",
+        ] {
             assert_eq!(claude_thinking(name), Thinking::Budget, "{name}");
         }
         for name in ["claude-opus-4-7", "claude-opus-5", "claude-fable-5"] {

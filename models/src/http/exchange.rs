@@ -7,12 +7,12 @@
 use std::{collections::VecDeque, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use reqwest::{Method, Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Upstream;
-use crate::{Chunk, ChunkStream, ModelError, limits, sse};
+use crate::{Chunk, ChunkStream, ModelError, ModelErrorKind::InvalidResponse, limits, sse};
 
 /// Understands what one kind of provider streams.
 pub(crate) trait Decoder: Send + 'static {
@@ -46,11 +46,17 @@ pub(crate) struct Call {
 impl Call {
     /// The stream of this call. Nothing is sent until it is polled.
     pub(crate) fn stream(self, decoder: impl Decoder) -> ChunkStream {
-        let exchange =
-            Exchange { call: self, decoder, queue: VecDeque::new(), failure: None, phase: Phase::Unsent };
-        Box::pin(stream::unfold(exchange, |mut exchange| async move {
+        let exchange = Exchange {
+            call: self,
+            decoder,
+            queue: VecDeque::new(),
+            failure: None,
+            phase: Phase::Unsent,
+        };
+        let chunks = stream::unfold(exchange, |mut exchange| async move {
             exchange.next().await.map(|item| (item, exchange))
-        }))
+        });
+        Box::pin(chunks.fuse())
     }
 
     async fn send(&self, body: Bytes) -> Result<Response, ModelError> {
@@ -80,7 +86,7 @@ struct Exchange<D> {
 
 enum Phase {
     Unsent,
-    Reading(Reading),
+    Reading(Box<Reading>),
     Over,
 }
 
@@ -112,7 +118,9 @@ impl<D: Decoder> Exchange<D> {
                 Phase::Over => return None,
                 Phase::Unsent => self.send().await,
                 Phase::Reading(reading) => {
-                    match read(reading, &self.call.upstream, &mut self.decoder, &mut self.queue).await {
+                    match read(reading, &self.call.upstream, &mut self.decoder, &mut self.queue)
+                        .await
+                    {
                         Ok(true) => Ok(()),
                         Ok(false) => self.end(),
                         Err(error) => Err(error),
@@ -132,7 +140,12 @@ impl<D: Decoder> Exchange<D> {
             let response = self.call.send(self.call.body.clone()).await?;
             if response.status().is_success() {
                 self.call.body = Bytes::new(); // sent: the history need not stay in memory twice
-                self.phase = Phase::Reading(Reading { response, form: Form::Unknown, received: 0, deadline });
+                self.phase = Phase::Reading(Box::new(Reading {
+                    response,
+                    form: Form::Unknown,
+                    received: 0,
+                    deadline,
+                }));
                 return Ok(());
             }
             let (status, headers) = (response.status(), response.headers().clone());
@@ -184,17 +197,28 @@ async fn read(
             Ok(true)
         }
         None => {
-            match &mut reading.form {
-                Form::Events(parser) => {
-                    if let Some(event) = parser.finish().map_err(|error| upstream.invalid(&error.to_string(), None))? {
-                        decoder.event(&event, out)?;
-                    }
-                }
-                Form::Json(body) => decoder.whole(body, out)?,
-                Form::Unknown => {}
-            }
+            last(&mut reading.form, decoder, out)?;
             Ok(false)
         }
+    }
+}
+
+/// Decodes what is left when the body has ended.
+fn last(
+    form: &mut Form,
+    decoder: &mut impl Decoder,
+    out: &mut VecDeque<Chunk>,
+) -> Result<(), ModelError> {
+    match form {
+        Form::Unknown => Ok(()),
+        Form::Json(body) => decoder.whole(body, out),
+        Form::Events(parser) => match parser.finish() {
+            // An event that was cut off is no nonsense of the provider: the decoder's end tells that it broke off.
+            Ok(Some(event)) => decoder
+                .event(&event, out)
+                .or_else(|error| if error.kind == InvalidResponse { Ok(()) } else { Err(error) }),
+            Ok(None) | Err(sse::TooLong(_)) => Ok(()),
+        },
     }
 }
 
@@ -216,8 +240,10 @@ fn feed(
             None => return Ok(()),
             Some(b'{' | b'[') => Form::Json(Vec::new()),
             Some(b'<') => {
-                let said = String::from_utf8_lossy(&piece[..piece.len().min(limits::DETAIL_BYTES)]).into_owned();
-                return Err(upstream.invalid("a page in place of an answer; check its base URL", Some(&said)));
+                let said = String::from_utf8_lossy(&piece[..piece.len().min(limits::DETAIL_BYTES)])
+                    .into_owned();
+                return Err(upstream
+                    .invalid("a page in place of an answer; check its base URL", Some(&said)));
             }
             Some(_) => Form::Events(sse::Parser::new(limits::SSE_EVENT_BYTES)),
         };
@@ -225,8 +251,9 @@ fn feed(
     match &mut reading.form {
         Form::Unknown => Ok(()),
         Form::Json(body) => {
-            if body.len() + piece.len() > limits::LISTING_BYTES {
-                let what = format!("a whole answer of more than {} MiB", limits::LISTING_BYTES >> 20);
+            if body.len() + piece.len() > limits::WHOLE_ANSWER_BYTES {
+                let what =
+                    format!("a whole answer of more than {} MiB", limits::WHOLE_ANSWER_BYTES >> 20);
                 return Err(upstream.invalid(&what, None));
             }
             body.extend_from_slice(piece);
@@ -241,7 +268,11 @@ fn feed(
             });
             outcome?;
             // What comes after the end mark is nobody's concern.
-            if decoder.complete() { Ok(()) } else { pushed.map_err(|error| upstream.invalid(&error.to_string(), None)) }
+            if decoder.complete() {
+                Ok(())
+            } else {
+                pushed.map_err(|error| upstream.invalid(&error.to_string(), None))
+            }
         }
     }
 }

@@ -58,7 +58,11 @@ impl Said {
     fn from_json(value: &Value) -> Self {
         let error = match value {
             Value::Array(list) => list.first().unwrap_or(value),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => value,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Object(_) => value,
         };
         let error = error.get("error").filter(|inner| !inner.is_null()).unwrap_or(error);
         let message = ["message", "detail", "error"]
@@ -84,7 +88,9 @@ impl Said {
             Value::String(text) => text.parse().ok(),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
         });
-        let status = status.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
+        let status = status
+            .and_then(|code| u16::try_from(code).ok())
+            .filter(|code| (400..600).contains(code));
         Self { message, words, status }
     }
 
@@ -93,7 +99,12 @@ impl Said {
     }
 
     fn kind(&self, status: Option<u16>) -> Kind {
-        let credits = self.has(&["insufficient_quota", "insufficient credits", "credit balance", "billing_error"]);
+        let credits = self.has(&[
+            "insufficient_quota",
+            "insufficient credits",
+            "credit balance",
+            "billing_error",
+        ]);
         match status {
             Some(402) => Kind::InsufficientCredits,
             _ if credits => Kind::InsufficientCredits,
@@ -113,7 +124,10 @@ impl Said {
         let table: [(&[&str], Kind); 5] = [
             (&["overloaded", "server_error", "api_error", "internal"], Kind::Server),
             (&["rate_limit", "rate limit", "too many requests"], Kind::RateLimit),
-            (&["authentication_error", "permission_error", "invalid_api_key"], Kind::Authentication),
+            (
+                &["authentication_error", "permission_error", "invalid_api_key"],
+                Kind::Authentication,
+            ),
             (&["timeout_error", "timed out"], Kind::Timeout),
             (&["request_too_large"], Kind::ContextWindowExceeded),
         ];
@@ -136,11 +150,19 @@ impl Upstream {
     }
 
     /// The provider answered with a status that is no success.
-    pub(crate) fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &str) -> ModelError {
+    pub(crate) fn refused(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &str,
+    ) -> ModelError {
         if status.is_redirection() {
             return self.failure(
                 Kind::BadRequest,
-                &format!("redirects ({}), which is not followed: correct its base URL", status.as_u16()),
+                &format!(
+                    "redirects ({}), which is not followed: correct its base URL",
+                    status.as_u16()
+                ),
                 headers.get("location").and_then(|to| to.to_str().ok()),
             );
         }
@@ -159,13 +181,19 @@ impl Upstream {
 
     /// No answer came in `waited`, while waiting for `what`.
     pub(crate) fn timed_out(&self, what: &str, waited: Duration) -> ModelError {
-        let sentence = format!("did not answer in time: {waited:?} without {what}; try again, or allow it longer");
+        let sentence = format!(
+            "did not answer in time: {waited:?} without {what}; try again, or allow it longer"
+        );
         self.failure(Kind::Timeout, &sentence, None)
     }
 
     /// The answer makes no sense.
     pub(crate) fn invalid(&self, what: &str, said: Option<&str>) -> ModelError {
-        self.failure(Kind::InvalidResponse, &format!("sent an answer that cannot be used: {what}"), said)
+        self.failure(
+            Kind::InvalidResponse,
+            &format!("sent an answer that cannot be used: {what}"),
+            said,
+        )
     }
 
     /// The request could not be sent, or the answer broke off.
@@ -174,14 +202,22 @@ impl Upstream {
         let at = self.config.shown_base();
         let said = chain(&error);
         if error.is_builder() {
-            return self.failure(Kind::BadRequest, &format!("cannot be called: {at} is not a usable URL"), Some(&said));
+            return self.failure(
+                Kind::BadRequest,
+                &format!("cannot be called: {at} is not a usable URL"),
+                Some(&said),
+            );
         }
         if error.is_timeout() {
-            let sentence = format!("could not be reached in time at {at}; check that it runs and is reachable");
+            let sentence = format!(
+                "could not be reached in time at {at}; check that it runs and is reachable"
+            );
             return self.failure(Kind::Timeout, &sentence, Some(&said));
         }
         let sentence = if error.is_connect() {
-            format!("could not be reached at {at}; check that it runs and that its base URL is right")
+            format!(
+                "could not be reached at {at}; check that it runs and that its base URL is right"
+            )
         } else {
             "broke the connection off in mid-answer; try again".to_owned()
         };
@@ -191,17 +227,23 @@ impl Upstream {
     fn explained(&self, kind: Kind, status: Option<u16>, said: &Said, whole: &str) -> ModelError {
         let (did, advice) = match kind {
             Kind::Authentication => ("refused the key", self.key_advice()),
-            Kind::InsufficientCredits => ("has no credits left for this key", "top up the account".to_owned()),
+            Kind::InsufficientCredits => {
+                ("has no credits left for this key", "top up the account".to_owned())
+            }
             Kind::RateLimit => ("limits the rate of requests", "wait, then try again".to_owned()),
             Kind::Timeout => ("timed out", "try again".to_owned()),
             Kind::ContextWindowExceeded => (
                 "refused the request: it is larger than the model's context window",
                 "compact the conversation or lower the context window of the agent".to_owned(),
             ),
-            Kind::BadRequest => ("refused the request", "check the model's name and settings".to_owned()),
+            Kind::BadRequest => {
+                ("refused the request", "check the model's name and settings".to_owned())
+            }
             Kind::Server => ("failed", "try again".to_owned()),
             Kind::Connection => ("broke the connection off", "try again".to_owned()),
-            Kind::InvalidResponse => ("sent an answer that cannot be used", "check its base URL".to_owned()),
+            Kind::InvalidResponse => {
+                ("sent an answer that cannot be used", "check its base URL".to_owned())
+            }
         };
         let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
         let message = self.redact(&said.message);
@@ -226,7 +268,8 @@ impl Upstream {
 /// Seconds or milliseconds to wait. The date form is not read: it needs a clock, and no known provider sends it.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after"))?;
+    let seconds =
+        number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after"))?;
     Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(LONGEST_RETRY))
 }
 

@@ -55,7 +55,11 @@ impl Assembly {
     }
 
     /// Takes one delta and gives the chunks that are certain.
-    pub(super) fn push(&mut self, delta: CallDelta, out: &mut VecDeque<Chunk>) -> Result<(), Broken> {
+    pub(super) fn push(
+        &mut self,
+        delta: CallDelta,
+        out: &mut VecDeque<Chunk>,
+    ) -> Result<(), Broken> {
         let id = delta.id.unwrap_or_default();
         let mut function = delta.function.unwrap_or_default();
         let name = function.name.take().unwrap_or_default();
@@ -77,11 +81,18 @@ impl Assembly {
     }
 
     /// Which call a delta goes on with, or `None` when it begins one.
-    fn continued(&self, number: Option<u64>, id: &str, name: &str, arguments: &str) -> Option<usize> {
+    fn continued(
+        &self,
+        number: Option<u64>,
+        id: &str,
+        name: &str,
+        arguments: &str,
+    ) -> Option<usize> {
         let at = match number {
             // The latest of that number: some providers give every call the number 0.
             Some(number) => self.calls.iter().rposition(|call| call.number == Some(number))?,
-            None if !id.is_empty() => match self.calls.iter().rposition(|call| call.given_id == id) {
+            None if !id.is_empty() => match self.calls.iter().rposition(|call| call.given_id == id)
+            {
                 Some(at) => at,
                 // A new id without a name is a provider that makes up an id for every delta.
                 None if name.is_empty() => self.calls.len().checked_sub(1)?,
@@ -116,7 +127,13 @@ impl Assembly {
         Ok(at)
     }
 
-    fn go_on(&mut self, at: usize, name: &str, arguments: String, out: &mut VecDeque<Chunk>) -> Result<(), Broken> {
+    fn go_on(
+        &mut self,
+        at: usize,
+        name: &str,
+        arguments: String,
+        out: &mut VecDeque<Chunk>,
+    ) -> Result<(), Broken> {
         let call = &mut self.calls[at];
         // A name given again whole is a repetition; anything else before the first argument is its next piece.
         if !call.announced && name != call.name {
@@ -151,7 +168,11 @@ impl Open {
             return Err(Broken::Nameless);
         }
         self.announced = true;
-        out.push_back(Chunk::ToolCall { index: number(at), id: self.id.clone(), name: self.name.clone() });
+        out.push_back(Chunk::ToolCall {
+            index: number(at),
+            id: self.id.clone(),
+            name: self.name.clone(),
+        });
         Ok(())
     }
 }

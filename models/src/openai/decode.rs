@@ -31,7 +31,10 @@ impl Answer {
 
     fn completion(&mut self, text: &[u8], out: &mut VecDeque<Chunk>) -> Result<(), ModelError> {
         let invalid = |error: serde_json::Error| {
-            self.upstream.invalid(&format!("no JSON where it should be ({error})"), Some(&String::from_utf8_lossy(text)))
+            self.upstream.invalid(
+                &format!("no JSON where it should be ({error})"),
+                Some(&String::from_utf8_lossy(text)),
+            )
         };
         let completion: Completion = serde_json::from_slice(text).map_err(invalid)?;
         let is_error = completion.object.as_ref().and_then(Value::as_str) == Some("error");
@@ -72,7 +75,8 @@ impl Answer {
         let reasoning = [delta.reasoning_content, delta.reasoning, Some(thinking)];
         let reasoning = reasoning.into_iter().flatten().find(|text| !text.is_empty());
         out.extend(reasoning.map(Chunk::Reasoning));
-        let texts = [Some(text), delta.refusal].into_iter().flatten().filter(|text| !text.is_empty());
+        let texts =
+            [Some(text), delta.refusal].into_iter().flatten().filter(|text| !text.is_empty());
         out.extend(texts.map(Chunk::Text));
         let legacy = delta.function_call.map(|function| CallDelta {
             index: Some(0),
@@ -102,7 +106,8 @@ impl Decoder for Answer {
             return Ok(());
         }
         if event.name == "error" {
-            let error = serde_json::from_str(data).unwrap_or_else(|_| Value::String(data.to_owned()));
+            let error =
+                serde_json::from_str(data).unwrap_or_else(|_| Value::String(data.to_owned()));
             return Err(self.upstream.reported(&error));
         }
         self.completion(data.as_bytes(), out)
@@ -129,7 +134,11 @@ impl Decoder for Answer {
         let finished = self.calls.finish(out);
         self.assembled(finished)?;
         // Several providers say `stop` after tool calls.
-        let finish = if finish == Finish::Stop && !self.calls.is_empty() { Finish::ToolCalls } else { finish };
+        let finish = if finish == Finish::Stop && !self.calls.is_empty() {
+            Finish::ToolCalls
+        } else {
+            finish
+        };
         out.push_back(Chunk::End { finish, usage: self.usage });
         Ok(())
     }

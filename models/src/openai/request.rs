@@ -50,14 +50,21 @@ struct Request<'a> {
 #[derive(Serialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 enum Entry<'a> {
-    System { content: Cow<'a, str> },
-    User { content: Content<'a> },
+    System {
+        content: Cow<'a, str>,
+    },
+    User {
+        content: Content<'a>,
+    },
     Assistant {
         content: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<Called<'a>>,
     },
-    Tool { tool_call_id: &'a str, content: &'a str },
+    Tool {
+        tool_call_id: &'a str,
+        content: &'a str,
+    },
 }
 
 #[derive(Serialize)]
@@ -125,7 +132,11 @@ enum Format<'a> {
 }
 
 /// Writes `prompt` as a request for `model`.
-pub(super) fn encode(config: &ProviderConfig, model: &str, prompt: &Prompt<'_>) -> serde_json::Result<Body> {
+pub(super) fn encode(
+    config: &ProviderConfig,
+    model: &str,
+    prompt: &Prompt<'_>,
+) -> serde_json::Result<Body> {
     let plain = serde_json::to_vec(&request(config, model, prompt))?;
     let mut with_usage = Vec::with_capacity(plain.len() + USAGE.len());
     with_usage.extend_from_slice(&plain[..plain.len() - 1]);
@@ -145,8 +156,9 @@ fn request<'a>(config: &ProviderConfig, model: &'a str, prompt: &'a Prompt<'a>) 
         messages: messages(config.kind, prompt),
         stream: true,
         // OpenAI refuses the field without tools, and its o-series refuses it always.
-        parallel_tool_calls: (!tools.is_empty() && !(is_openai && known::is_o_series(model)))
-            .then_some(prompt.parallel_tool_calls),
+        parallel_tool_calls: Some(prompt.parallel_tool_calls)
+            .filter(|_| !tools.is_empty())
+            .filter(|_| !(is_openai && known::is_o_series(model))),
         tools,
         tool_choice,
         max_completion_tokens: prompt.max_output_tokens.filter(|_| new_name),
@@ -167,7 +179,8 @@ fn tools<'a>(kind: ProviderKind, prompt: &'a Prompt<'a>) -> (Vec<Tool<'a>>, Opti
     let choice = match prompt.tool_choice {
         ToolChoice::Named(name) if kind == ProviderKind::LmStudio => {
             // LM Studio takes only words: offering that one tool and requiring a call says the same.
-            let only: Vec<_> = prompt.tools.iter().filter(|tool| tool.name == name).map(tool).collect();
+            let only: Vec<_> =
+                prompt.tools.iter().filter(|tool| tool.name == name).map(tool).collect();
             return (only, Some(Choice::Word("required")));
         }
         ToolChoice::Auto => Choice::Word("auto"),
@@ -179,13 +192,17 @@ fn tools<'a>(kind: ProviderKind, prompt: &'a Prompt<'a>) -> (Vec<Tool<'a>>, Opti
 }
 
 fn tool(schema: &ToolSchema) -> Tool<'_> {
-    let function =
-        Function { name: &schema.name, description: &schema.description, parameters: &schema.parameters };
+    let function = Function {
+        name: &schema.name,
+        description: &schema.description,
+        parameters: &schema.parameters,
+    };
     Tool { r#type: "function", function }
 }
 
 fn messages<'a>(kind: ProviderKind, prompt: &'a Prompt<'a>) -> Vec<Entry<'a>> {
-    let system = (!prompt.system.is_empty()).then(|| Entry::System { content: prompt.system.into() });
+    let system =
+        (!prompt.system.is_empty()).then(|| Entry::System { content: prompt.system.into() });
     system.into_iter().chain(prompt.messages.iter().map(|message| entry(kind, message))).collect()
 }
 
@@ -210,14 +227,20 @@ fn entry<'a>(kind: ProviderKind, message: &'a Message<'a>) -> Entry<'a> {
             }
         }
         // Chat Completions has no word for a failed tool: the text says it.
-        Message::Tool { call_id, content, is_error: _ } => Entry::Tool { tool_call_id: call_id, content },
+        Message::Tool { call_id, content, is_error: _ } => {
+            Entry::Tool { tool_call_id: call_id, content }
+        }
     }
 }
 
 fn called<'a>(call: &ToolCall<'a>) -> Called<'a> {
     // Strict servers parse the arguments of the history; a tool without any was called with nothing.
     let arguments = if call.arguments.trim().is_empty() { "{}" } else { call.arguments };
-    Called { id: call.id, r#type: "function", function: CalledFunction { name: call.name, arguments } }
+    Called {
+        id: call.id,
+        r#type: "function",
+        function: CalledFunction { name: call.name, arguments },
+    }
 }
 
 fn content<'a>(parts: &[Part<'a>]) -> Content<'a> {
@@ -246,6 +269,8 @@ fn text<'a>(parts: &[Part<'a>]) -> Cow<'a, str> {
 fn image_url(image: Image<'_>) -> Cow<'_, str> {
     match image {
         Image::Url(url) => Cow::Borrowed(url),
-        Image::Base64 { media_type, data } => Cow::Owned(format!("data:{media_type};base64,{data}")),
+        Image::Base64 { media_type, data } => {
+            Cow::Owned(format!("data:{media_type};base64,{data}"))
+        }
     }
 }

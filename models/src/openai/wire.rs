@@ -96,7 +96,9 @@ impl Function {
         match self.arguments {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text,
-            Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => other.to_string(),
+            Some(
+                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)),
+            ) => other.to_string(),
         }
     }
 }
@@ -109,7 +111,9 @@ impl From<Usage> for crate::Usage {
             completion_tokens: usage.completion_tokens.unwrap_or(0),
             cached_input_tokens: prompt.cached_tokens.or(usage.prompt_cache_hit_tokens),
             cache_write_tokens: prompt.cache_write_tokens,
-            reasoning_tokens: usage.completion_tokens_details.and_then(|details| details.reasoning_tokens),
+            reasoning_tokens: usage
+                .completion_tokens_details
+                .and_then(|details| details.reasoning_tokens),
         }
     }
 }
@@ -125,7 +129,9 @@ pub(super) fn content(value: Value) -> (String, String) {
                     text.push_str(piece);
                 }
                 let thoughts = part.get("thinking").and_then(Value::as_array);
-                for piece in thoughts.into_iter().flatten().filter_map(|part| part.get("text")?.as_str()) {
+                for piece in
+                    thoughts.into_iter().flatten().filter_map(|part| part.get("text")?.as_str())
+                {
                     thinking.push_str(piece);
                 }
             }

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{future, stream};
+use futures_util::{StreamExt, future, stream};
 use tokio::sync::Notify;
 
 use crate::{
-    Chunk, ChunkStream, Finish, Message, Model, ModelError, ModelErrorKind, Part, Prompt, ToolChoice, Usage,
+    Chunk, ChunkStream, Finish, Message, Model, ModelError, ModelErrorKind, Part, Prompt,
+    ToolChoice, Usage,
 };
 
 /// One step of a scripted answer.
@@ -60,8 +61,13 @@ impl Say {
     pub fn calls(calls: &[(&str, &str, &str)]) -> Vec<Self> {
         let mut script = Vec::new();
         for (index, &(id, name, arguments)) in (0_u32..).zip(calls) {
-            script.push(Self::Chunk(Chunk::ToolCall { index, id: id.to_owned(), name: name.to_owned() }));
-            script.push(Self::Chunk(Chunk::ToolArguments { index, fragment: arguments.to_owned() }));
+            script.push(Self::Chunk(Chunk::ToolCall {
+                index,
+                id: id.to_owned(),
+                name: name.to_owned(),
+            }));
+            script
+                .push(Self::Chunk(Chunk::ToolArguments { index, fragment: arguments.to_owned() }));
         }
         script.push(Self::end(Finish::ToolCalls));
         script
@@ -70,7 +76,12 @@ impl Say {
     /// A failed call.
     #[must_use]
     pub fn failure(kind: ModelErrorKind, message: &str) -> Vec<Self> {
-        vec![Self::Fail(ModelError { kind, message: message.to_owned(), detail: None, retry_after: None })]
+        vec![Self::Fail(ModelError {
+            kind,
+            message: message.to_owned(),
+            detail: None,
+            retry_after: None,
+        })]
     }
 }
 
@@ -141,7 +152,9 @@ impl SeenMessage {
             Message::Assistant { parts, calls } => Self {
                 calls: calls
                     .iter()
-                    .map(|call| (call.id.to_owned(), call.name.to_owned(), call.arguments.to_owned()))
+                    .map(|call| {
+                        (call.id.to_owned(), call.name.to_owned(), call.arguments.to_owned())
+                    })
                     .collect(),
                 ..seen("assistant", text(parts))
             },
@@ -244,7 +257,9 @@ impl ScriptedModel {
 
 impl fmt::Debug for ScriptedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptedModel").field("calls", &lock(&self.inner.seen).len()).finish_non_exhaustive()
+        f.debug_struct("ScriptedModel")
+            .field("calls", &lock(&self.inner.seen).len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -253,16 +268,18 @@ impl Model for ScriptedModel {
         let seen = SeenPrompt::new(prompt);
         let script = match &self.inner.responder {
             Some(responder) => responder(&seen),
-            None => lock(&self.inner.scripts)
-                .pop_front()
-                .unwrap_or_else(|| Say::failure(ModelErrorKind::Server, "the scripted model has no script left")),
+            None => lock(&self.inner.scripts).pop_front().unwrap_or_else(|| {
+                Say::failure(ModelErrorKind::Server, "the scripted model has no script left")
+            }),
         };
         lock(&self.inner.seen).push(seen);
         self.inner.changed.notify_waiters();
-        let playing = Playing { script: script.into(), ended: false, inner: Arc::clone(&self.inner) };
-        Box::pin(stream::unfold(playing, |mut playing| async move {
+        let playing =
+            Playing { script: script.into(), ended: false, inner: Arc::clone(&self.inner) };
+        let chunks = stream::unfold(playing, |mut playing| async move {
             playing.next().await.map(|item| (item, playing))
-        }))
+        });
+        Box::pin(chunks.fuse())
     }
 }
 

@@ -3,15 +3,18 @@
 use bytes::Bytes;
 use retold_events::{
     Message, Part, RunId, Timestamp,
-    agent::{Config, Event},
+    agent::{Config, ContextReplaced, Event},
     run::{Ended, StepEnded},
     store::{RowChange, Table},
 };
 
 use super::{LastRun, State, apply};
-use crate::row::{
-    AgentRow, Callback, FeedbackRow, RunRow, RunStatus, StepRow, TagOwner, encode, pair_key,
-    tag_key,
+use crate::{
+    row::{
+        AgentRow, Callback, FeedbackRow, RunRow, RunStatus, StepRow, TagOwner, encode, pair_key,
+        tag_key,
+    },
+    run::OpenRun,
 };
 
 /// The rows that change when `event` happens to `state`, which is the state *before* it.
@@ -53,8 +56,12 @@ pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
                 pair_key(detached.block.as_bytes(), state.id.as_bytes()),
             );
         }
-        Event::ToolAttached(_) | Event::ToolDetached(_) | Event::ContextReplaced(_) => {
+        Event::ToolAttached(_) | Event::ToolDetached(_) => {
             rows.agent(&state.config, state.created_at, at, state.last_run);
+        }
+        Event::ContextReplaced(replaced) => {
+            rows.agent(&state.config, state.created_at, at, state.last_run);
+            rows.context_replaced(replaced);
         }
         Event::SystemCompiled(compiled) => {
             if let Some(thread) = state.threads.get(&compiled.conversation) {
@@ -130,6 +137,9 @@ impl Rows<'_> {
         updated_at: Timestamp,
         last_run: Option<LastRun>,
     ) {
+        if self.state.deleted {
+            return; // A run may end after its agent is gone: that does not bring the agent back.
+        }
         let row = AgentRow::new(config, created_at, updated_at, last_run);
         self.put(Table::Agents, self.state.id.as_bytes().to_vec(), encode(&row));
     }
@@ -150,6 +160,30 @@ impl Rows<'_> {
             let key = pair_key(self.state.id.as_bytes(), first.id.as_bytes());
             self.put(Table::Messages, key, encode(messages));
         }
+    }
+
+    /// Messages of a run. No row may reach over ids that others got in between.
+    fn run_messages(&mut self, run: &OpenRun, messages: &[Message]) {
+        if run.interleaved {
+            messages.chunks(1).for_each(|message| self.messages(message));
+        } else {
+            self.messages(messages);
+        }
+    }
+
+    /// Messages the agent did not have yet, and a new text of the system message.
+    fn context_replaced(&mut self, replaced: &ContextReplaced) {
+        let (Some(thread), Some((system, rest))) =
+            (self.state.threads.get(&replaced.conversation), replaced.messages.split_first())
+        else {
+            return;
+        };
+        let is_new = system.id > self.state.last_message;
+        if is_new || (system.id == thread.system.id && *system != *thread.system) {
+            self.messages(std::slice::from_ref(system));
+        }
+        let new: Vec<Message> = self.state.new_messages(rest).cloned().collect();
+        self.messages(&new);
     }
 
     fn run(&mut self, row: &RunRow) {
@@ -174,7 +208,7 @@ impl Rows<'_> {
         let Some(open) = self.state.open_runs.get(&ended.run) else { return };
         let mut entering = if ended.input_enters { open.input_messages() } else { Vec::new() };
         entering.extend(ended.messages.iter().cloned());
-        self.messages(&entering);
+        self.run_messages(open, &entering);
         if let Some(step) = &open.step {
             let row = StepRow::new(self.state.id, open, step, ended, &entering);
             self.put(
@@ -182,11 +216,8 @@ impl Rows<'_> {
                 pair_key(ended.run.as_bytes(), ended.step.as_bytes()),
                 encode(&row),
             );
-            self.put(
-                Table::Steps,
-                ended.step.as_bytes().to_vec(),
-                Bytes::copy_from_slice(ended.run.as_bytes()),
-            );
+            let owners = pair_key(ended.run.as_bytes(), self.state.id.as_bytes());
+            self.put(Table::Steps, ended.step.as_bytes().to_vec(), Bytes::from(owners));
         }
     }
 
@@ -194,7 +225,7 @@ impl Rows<'_> {
         let Some(open) = self.state.open_runs.get(&ended.run) else { return };
         let mut open = open.clone();
         open.extend_range(&ended.input);
-        self.messages(&ended.input);
+        self.run_messages(&open, &ended.input);
         self.run(&RunRow::ended(self.state.id, &open, at, ended));
         if open.request.callback_url.is_none() {
             self.remove(Table::OpenRuns, ended.run.as_bytes().to_vec());

@@ -1,0 +1,140 @@
+//! An agent: what may be asked of it, and the actor that decides.
+
+pub(crate) mod actor;
+mod begin;
+mod end;
+mod live;
+mod recover;
+mod refresh;
+mod step;
+
+use std::fmt;
+
+use retold_events::{
+    BlockId, MessageId, RunId, ToolId, agent::Config, block::Block, run::FeedbackGiven,
+};
+use retold_snapshots::agent::State;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+pub(crate) use begin::{count, first_messages, stored_boot, system_message};
+pub(crate) use live::{EditedBlocks, Gauges, Live, Shared};
+pub(crate) use refresh::versions;
+
+use crate::{
+    CallbackResult, Refusal,
+    run::{CancelOutcome, NewMessage, Send, Sent},
+    turn::Report,
+};
+
+/// A new agent. Its model is resolved and its defaults are filled in by whoever asks for it.
+#[derive(Debug, Clone)]
+pub struct NewAgent {
+    /// Its configuration. An empty name is made up; an empty system prompt becomes the stock one of its type.
+    pub config: Config,
+    /// Blocks made with it, in the order the model sees them.
+    pub new_blocks: Vec<Block>,
+    /// Blocks that exist, attached after those.
+    pub blocks: Vec<BlockId>,
+    /// Its tools, in order.
+    pub tools: Vec<ToolId>,
+    /// Its first messages; `None` is what its type begins with.
+    pub initial_messages: Option<Vec<NewMessage>>,
+}
+
+/// One change of an agent: all of it or none.
+pub enum Change {
+    /// Computes new values from the agent as it stands at that moment.
+    Configure(Box<dyn FnOnce(&State) -> Result<Patch, Refusal> + std::marker::Send>),
+    /// Makes a block part of its memory.
+    AttachBlock(BlockId),
+    /// Takes a block out of its memory.
+    DetachBlock(BlockId),
+    /// Lets it call a tool.
+    AttachTool(ToolId),
+    /// No longer lets it call a tool.
+    DetachTool(ToolId),
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configure(_) => f.write_str("Configure"),
+            Self::AttachBlock(id) => write!(f, "AttachBlock({id})"),
+            Self::DetachBlock(id) => write!(f, "DetachBlock({id})"),
+            Self::AttachTool(id) => write!(f, "AttachTool({id})"),
+            Self::DetachTool(id) => write!(f, "DetachTool({id})"),
+        }
+    }
+}
+
+/// New values; `None` leaves one as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Patch {
+    /// The whole configuration.
+    pub config: Option<Config>,
+    /// All blocks, in order.
+    pub blocks: Option<Vec<BlockId>>,
+    /// All tools, in order.
+    pub tools: Option<Vec<ToolId>>,
+    /// The messages in context, the system message first.
+    pub context: Option<Vec<MessageId>>,
+}
+
+/// Answers to what was asked. Whoever waits for one still waits for [`Gated::ticket`] before telling anyone.
+pub(crate) type Reply<T> = oneshot::Sender<Result<Gated<T>, Refusal>>;
+
+/// A value that may be told once a commit is durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Gated<T> {
+    pub(crate) value: T,
+    pub(crate) ticket: Option<retold_events::log::Ticket>,
+}
+
+/// What an agent's actor hears.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Send(Box<Send>, Permits, Reply<Sent>),
+    Cancel(Option<Vec<RunId>>, Reply<Vec<(RunId, CancelOutcome)>>),
+    Change(Change, Reply<()>),
+    Recompile {
+        update_timestamp: bool,
+        dry_run: bool,
+        reply: Reply<String>,
+    },
+    Reset {
+        add_default: bool,
+        reply: Reply<()>,
+    },
+    /// A block of the agent was changed by somebody else.
+    Refresh(Reply<()>),
+    Delete(Reply<()>),
+    DeleteRun(RunId, Reply<()>),
+    Feedback(FeedbackGiven, Reply<()>),
+    Turn(Report),
+    /// The time that a cancelled turn had for handing in what it has is over.
+    GraceOver {
+        run: RunId,
+        attempt: u32,
+    },
+    CallbackSent {
+        run: RunId,
+        result: CallbackResult,
+    },
+    /// What is under way ends now, durably, as interrupted.
+    Interrupt,
+    /// Saves its state and ends. Sent only to an idle agent that nobody can reach any more.
+    Sleep,
+}
+
+/// A run's share of the bounds, given back when it ends.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    _agent: OwnedSemaphorePermit,
+    _server: OwnedSemaphorePermit,
+}
+
+impl Permits {
+    pub(crate) fn new(agent: OwnedSemaphorePermit, server: OwnedSemaphorePermit) -> Self {
+        Self { _agent: agent, _server: server }
+    }
+}

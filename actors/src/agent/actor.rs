@@ -1,0 +1,118 @@
+//! The actor: matches a message, calls one method, replies. It awaits the log and nothing slower.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use retold_events::{
+    agent::Event,
+    run::{Deleted, FeedbackGiven},
+    store::Table,
+};
+use retold_snapshots::{
+    agent::State,
+    load::Loaded,
+    row::{RunRow, RunStatus, decode},
+};
+
+use super::{Gated, Live, Message, Reply, Shared, live::Gauges};
+use crate::{Refusal, turn::Report};
+
+/// One agent.
+#[derive(Debug)]
+pub(crate) struct AgentActor;
+
+/// What an agent's actor begins with.
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    pub(crate) shared: Shared,
+    pub(crate) loaded: Loaded<State>,
+    pub(crate) gauges: Arc<Gauges>,
+}
+
+impl Actor for AgentActor {
+    type Msg = Message;
+    type State = Live;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        arguments: Arguments,
+    ) -> Result<Live, ActorProcessingErr> {
+        let Arguments { shared, loaded, gauges } = arguments;
+        let mut live = Live::new(shared, loaded, myself, gauges);
+        live.recover().await?;
+        Ok(live)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        live: &mut Live,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Send(send, permits, reply) => answer(reply, live.send(*send, permits).await),
+            Message::Cancel(runs, reply) => live.cancel(runs, reply).await,
+            Message::Change(change, reply) => answer(reply, live.change(change).await),
+            Message::Recompile { update_timestamp, dry_run, reply } => {
+                answer(reply, live.recompile(update_timestamp, dry_run).await);
+            }
+            Message::Reset { add_default, reply } => answer(reply, live.reset(add_default).await),
+            Message::Refresh(reply) => answer(reply, live.refresh().await),
+            Message::Delete(reply) => answer(reply, live.delete().await),
+            Message::DeleteRun(run, reply) => answer(reply, live.delete_run(run).await),
+            Message::Feedback(given, reply) => answer(reply, Ok(live.feedback(given).await)),
+            // An error here is a broken log or a lost turn: the actor ends, and the next one recovers from the log.
+            Message::Turn(report) => hear(live, report).await?,
+            Message::GraceOver { run, attempt } => live.grace_over(run, attempt).await,
+            Message::CallbackSent { run, result } => live.callback_sent(run, result).await,
+            Message::Interrupt => live.interrupt(),
+            Message::Sleep => {
+                live.save().await;
+                myself.stop(None);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn hear(live: &mut Live, report: Report) -> Result<(), ActorProcessingErr> {
+    live.hear(report).await.map_err(Into::into)
+}
+
+/// Replies. Whoever asked may have gone; what was done is done all the same.
+fn answer<T>(reply: Reply<T>, result: Result<Gated<T>, Refusal>) {
+    let _ = reply.send(result);
+}
+
+impl Live {
+    async fn delete_run(&mut self, run: retold_events::RunId) -> Result<Gated<()>, Refusal> {
+        if self.state.open_runs.contains_key(&run) {
+            return Err(Refusal::Conflict(format!(
+                "{run} has not ended; cancel it before deleting it"
+            )));
+        }
+        let bytes =
+            self.shared.log.read_inline(|store| store.row(Table::Runs, run.as_bytes())).await?;
+        let row = bytes
+            .and_then(|bytes| decode::<RunRow>(&bytes).ok())
+            .ok_or_else(|| Refusal::no_run(run))?;
+        if row.agent != self.id() || !matches!(row.status, RunStatus::Ended(_)) {
+            return Err(Refusal::no_run(run));
+        }
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        self.record(&mut draft, Some(run), Event::RunDeleted(Deleted { run }));
+        self.queue(permit, draft, None, |_| ());
+        Ok(Gated { value: (), ticket: self.ticket() })
+    }
+
+    async fn feedback(&mut self, given: FeedbackGiven) -> Gated<()> {
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        self.record(&mut draft, Some(given.run), Event::FeedbackGiven(given));
+        self.queue(permit, draft, None, |_| ());
+        Gated { value: (), ticket: self.ticket() }
+    }
+}

@@ -1,0 +1,330 @@
+//! How runs end: by themselves, by failure, by request, by the end of the process.
+
+use std::collections::BTreeSet;
+
+use retold_events::{
+    MessageId, RunId,
+    agent::Event,
+    output::Output,
+    run::{CallbackSent, CancelRequested, EndStatus, Ended, RunError, StepOutcome, StopReason},
+    store::Table,
+};
+use retold_snapshots::{
+    row::{RunRow, RunStatus, decode},
+    run::input_message,
+};
+
+use super::{Gated, Live, Message, Reply, live::Draft};
+use crate::{
+    CallbackResult, Refusal,
+    run::CancelOutcome,
+    turn::{Answer, Failure, PartDelta},
+};
+
+/// Somebody who waits until runs have ended.
+#[derive(Debug)]
+pub(super) struct CancelWait {
+    pending: BTreeSet<RunId>,
+    outcomes: Vec<(RunId, CancelOutcome)>,
+    reply: Reply<Vec<(RunId, CancelOutcome)>>,
+}
+
+impl Live {
+    /// Cancels runs, all open ones where none is named. Answers once each has ended.
+    pub(super) async fn cancel(
+        &mut self,
+        runs: Option<Vec<RunId>>,
+        reply: Reply<Vec<(RunId, CancelOutcome)>>,
+    ) {
+        let targets: BTreeSet<RunId> = match runs {
+            Some(runs) => runs.into_iter().collect(),
+            None => self.state.open_runs.keys().copied().collect(),
+        };
+        let mut wait = CancelWait { pending: BTreeSet::new(), outcomes: Vec::new(), reply };
+        for &run in targets.iter().filter(|run| !self.state.open_runs.contains_key(run)) {
+            match self.ended_outcome(run).await {
+                Ok(outcome) => wait.outcomes.push((run, outcome)),
+                Err(refusal) => {
+                    let _ = wait.reply.send(Err(refusal));
+                    return;
+                }
+            }
+        }
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        let mut trip = Vec::new();
+        for run in targets {
+            let Some(open) = self.state.open_runs.get(&run) else { continue };
+            let (requested, waits) = (open.cancel_requested, open.started.is_none());
+            if !requested {
+                self.record(&mut draft, Some(run), Event::CancelRequested(CancelRequested { run }));
+            }
+            if waits {
+                self.end_waiting(&mut draft, run);
+                wait.outcomes.push((run, CancelOutcome::Cancelled));
+            } else {
+                wait.pending.insert(run);
+                trip.push(run);
+            }
+        }
+        self.queue(permit, draft, None, |_| ());
+        for run in trip {
+            self.trip(run);
+        }
+        self.cancels.push(wait);
+        self.answer_cancels(None);
+    }
+
+    /// What came of a run that is not open.
+    async fn ended_outcome(&self, run: RunId) -> Result<CancelOutcome, Refusal> {
+        let bytes =
+            self.shared.log.read_inline(|store| store.row(Table::Runs, run.as_bytes())).await?;
+        let row = bytes
+            .and_then(|bytes| decode::<RunRow>(&bytes).ok())
+            .filter(|row| row.agent == self.id());
+        Ok(match row.map(|row| row.status) {
+            Some(RunStatus::Ended(status)) => CancelOutcome::AlreadyEnded(status),
+            Some(RunStatus::Created | RunStatus::Running) | None => CancelOutcome::Unknown,
+        })
+    }
+
+    /// Trips a turn's token: the provider's socket is dropped at the next poll, which is now.
+    fn trip(&mut self, run: RunId) {
+        let Some(turn) = self.turns.get(&run) else { return };
+        turn.token.cancel();
+        let attempt = turn.attempt;
+        self.actor.send_after(self.shared.options.cancel_grace, move || Message::GraceOver {
+            run,
+            attempt,
+        });
+    }
+
+    /// Ends the run of a turn that did not hand in what it has: what was shown of it is all there is.
+    pub(super) async fn grace_over(&mut self, run: RunId, attempt: u32) {
+        let stale = self.turns.get(&run).is_none_or(|turn| turn.attempt != attempt);
+        if stale || !self.state.open_runs.contains_key(&run) {
+            return;
+        }
+        if let Some(turn) = self.turns.get_mut(&run) {
+            turn.task.abort();
+            let partial = std::mem::take(&mut turn.partial);
+            self.cut_short(run, partial.into_answer(), Vec::new()).await;
+        }
+    }
+
+    /// Ends a run in mid-step, keeping the input and what the model had said.
+    pub(super) async fn cut_short(&mut self, run: RunId, answer: Answer, tail: Vec<PartDelta>) {
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        self.cut_short_draft(&mut draft, run, answer, tail);
+        self.queue(permit, draft, None, |_| ());
+        self.answer_cancels(None);
+    }
+
+    pub(super) fn cut_short_draft(
+        &mut self,
+        draft: &mut Draft,
+        run: RunId,
+        answer: Answer,
+        tail: Vec<PartDelta>,
+    ) {
+        let Some(open) = self.state.open_runs.get(&run) else { return };
+        let stream_tokens = open.request.stream_tokens;
+        let by_request = open.cancel_requested;
+        let partial = self.assistant(draft, run, &answer, Vec::new(), true);
+        self.show_deltas(draft, run, tail);
+        if let Some(partial) = partial.clone().filter(|_| !stream_tokens) {
+            self.show_message(draft, run, partial);
+        }
+        let tokens = partial.as_ref().map_or(0, |partial| u64::from(partial.tokens));
+        let stop_reason = if by_request { StopReason::Cancelled } else { StopReason::Error };
+        self.record_step(
+            draft,
+            run,
+            StepOutcome::Cancelled,
+            partial.into_iter().collect(),
+            |ended| {
+                // The provider never says what a dropped call cost; this is what was seen of it.
+                ended.usage.completion_tokens = tokens;
+                ended.stop_reason = Some(stop_reason);
+            },
+        );
+        if by_request {
+            self.end_run(draft, run, EndStatus::Cancelled, StopReason::Cancelled, None);
+        } else {
+            self.end_run(draft, run, EndStatus::Failed, StopReason::Error, Some(interrupted()));
+        }
+    }
+
+    /// Ends a run in this very draft, whatever its turn is doing: what was shown of it is kept.
+    pub(super) fn cancel_now(&mut self, draft: &mut Draft, run: RunId) {
+        let Some(open) = self.state.open_runs.get(&run) else { return };
+        let (requested, waits) = (open.cancel_requested, open.started.is_none());
+        if !requested {
+            self.record(draft, Some(run), Event::CancelRequested(CancelRequested { run }));
+        }
+        if waits {
+            self.end_waiting(draft, run);
+        } else {
+            let turn = self.turns.get_mut(&run);
+            let partial = turn.map(|turn| {
+                turn.token.cancel();
+                std::mem::take(&mut turn.partial)
+            });
+            self.cut_short_draft(draft, run, partial.unwrap_or_default().into_answer(), Vec::new());
+        }
+    }
+
+    /// Ends a run whose turn had not come: its input is kept, as everything a person sent is.
+    fn end_waiting(&mut self, draft: &mut Draft, run: RunId) {
+        let Some(open) = self.state.open_runs.get(&run) else { return };
+        let (inputs, request) = (open.input.clone(), open.request.clone());
+        let mut last = self.state.last_message;
+        let input = inputs
+            .iter()
+            .map(|input| {
+                last = MessageId::from_uuid(
+                    self.shared.options.ids.next_after(last.uuid(), draft.now),
+                );
+                let mut message = input_message(run, &request, input, last, draft.now);
+                message.interrupted = true;
+                message
+            })
+            .collect();
+        self.end_run_with(draft, run, EndStatus::Cancelled, StopReason::Cancelled, None, input);
+    }
+
+    pub(super) async fn failed(&mut self, run: RunId, failure: Failure) {
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        let Failure { error, stop_reason } = failure;
+        let cancelled = self.state.open_runs.get(&run).is_some_and(|open| open.cancel_requested);
+        if cancelled {
+            // The cancel came first, and dropping the socket is what failed.
+            self.cut_short_draft(&mut draft, run, Answer::default(), Vec::new());
+        } else {
+            let outcome = StepOutcome::Failed { error: error.clone() };
+            self.record_step(&mut draft, run, outcome, Vec::new(), |ended| {
+                ended.stop_reason = Some(stop_reason)
+            });
+            self.end_run(&mut draft, run, EndStatus::Failed, stop_reason, Some(error));
+        }
+        self.queue(permit, draft, None, |_| ());
+        self.answer_cancels(None);
+    }
+
+    /// Records the end of a run, shows it, and starts the run that waits next.
+    pub(super) fn end_run(
+        &mut self,
+        draft: &mut Draft,
+        run: RunId,
+        status: EndStatus,
+        stop_reason: StopReason,
+        error: Option<RunError>,
+    ) {
+        self.end_run_with(draft, run, status, stop_reason, error, Vec::new());
+    }
+
+    fn end_run_with(
+        &mut self,
+        draft: &mut Draft,
+        run: RunId,
+        status: EndStatus,
+        stop_reason: StopReason,
+        error: Option<RunError>,
+        input: Vec<retold_events::Message>,
+    ) {
+        let Some(open) = self.state.open_runs.get(&run) else { return };
+        let conversation = open.request.conversation;
+        let first_at = self.outputs.get(&run).and_then(|cursor| cursor.first_at);
+        let accepted_at = open.accepted_at;
+        let end = Output::End {
+            status,
+            stop_reason,
+            error: error.clone(),
+            usage: open.usage,
+            steps: open.steps,
+            context_tokens: open.context_tokens,
+        };
+        let interrupted = error.as_ref().is_some_and(|error| error.error_type == INTERRUPTED);
+        let ended = Ended {
+            run,
+            status,
+            stop_reason,
+            error,
+            interrupted,
+            input,
+            ttft_ns: first_at.map(|at| at.nanos_since(accepted_at)),
+            total_ns: draft.now.nanos_since(accepted_at),
+        };
+        self.record(draft, Some(run), Event::RunEnded(ended));
+        self.show(draft, run, end);
+        self.outputs.remove(&run);
+        self.turns.remove(&run);
+        self.permits.remove(&run);
+        self.note_ended(run, status);
+        if let Some(row) = self.state.callbacks.get(&run) {
+            draft.callbacks.push(row.clone());
+        }
+        self.start_next(draft, conversation);
+    }
+
+    fn note_ended(&mut self, run: RunId, status: EndStatus) {
+        let outcome = match status {
+            EndStatus::Cancelled => CancelOutcome::Cancelled,
+            EndStatus::Completed | EndStatus::Failed => CancelOutcome::AlreadyEnded(status),
+        };
+        for wait in &mut self.cancels {
+            if wait.pending.remove(&run) {
+                wait.outcomes.push((run, outcome));
+            }
+        }
+    }
+
+    /// Answers those who wait for nothing any more. Called after the draft that ended their runs was queued.
+    pub(super) fn answer_cancels(&mut self, refusal: Option<&Refusal>) {
+        let ticket = self.ticket;
+        for wait in self.cancels.extract_if(.., |wait| wait.pending.is_empty() || refusal.is_some())
+        {
+            let CancelWait { mut outcomes, reply, .. } = wait;
+            outcomes.sort_by_key(|(run, _)| *run);
+            // Whoever asked may have gone; the runs ended all the same.
+            let _ = reply.send(match refusal {
+                Some(refusal) => Err(refusal.clone()),
+                None => Ok(Gated { value: outcomes, ticket }),
+            });
+        }
+    }
+
+    /// Cuts every turn short because the process is about to end.
+    pub(super) fn interrupt(&mut self) {
+        let runs: Vec<RunId> = self.turns.keys().copied().collect();
+        for run in runs {
+            self.trip(run);
+        }
+    }
+
+    pub(super) async fn callback_sent(&mut self, run: RunId, result: CallbackResult) {
+        if !self.state.callbacks.contains_key(&run) {
+            return;
+        }
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        let sent = CallbackSent { run, status_code: result.status_code, error: result.error };
+        self.record(&mut draft, Some(run), Event::CallbackSent(sent));
+        self.queue(permit, draft, None, |_| ());
+    }
+}
+
+const INTERRUPTED: &str = "interrupted";
+
+/// Why a run failed that the end of the process cut short.
+pub(super) fn interrupted() -> RunError {
+    RunError {
+        error_type: INTERRUPTED.to_owned(),
+        message: "the server stopped while the run was under way; what had been said is kept, send the message again to go on"
+            .to_owned(),
+        detail: None,
+        retry_after_s: None,
+    }
+}

@@ -1,0 +1,611 @@
+//! What a turn reports, made into events: output, the end of a step, compaction.
+
+use retold_events::{
+    BlockId, Message as Stored, Part, ReturnStatus, Role, RunId, ToolCall, ToolReturn,
+    agent::{AgentType, BlockAttached, ContextCompacted, Event},
+    block::Block,
+    log::Permit,
+    output::Output,
+    run::{EndStatus, StepEnded, StepOutcome, StopReason},
+};
+use retold_models::Finish;
+use tokio::sync::oneshot;
+
+use super::{Live, live::Draft};
+use crate::{
+    Refusal,
+    block::{Held, NewBlock, Seen},
+    prompt,
+    rules::Solver,
+    tool::memory,
+    toolbox::{Executed, failed, returned},
+    turn::{Answer, Compacted, PartDelta, Report, ReportKind, StepDone, StepView, answer_tokens},
+};
+
+impl Live {
+    /// Hears a turn. What a given-up attempt says changes nothing.
+    pub(super) async fn hear(&mut self, report: Report) -> Result<(), Refusal> {
+        let Report { run, attempt, kind } = report;
+        if self.turns.get(&run).is_none_or(|turn| turn.attempt != attempt)
+            || !self.state.open_runs.contains_key(&run)
+        {
+            return Ok(());
+        }
+        match kind {
+            ReportKind::Said(deltas, durable) => self.said(run, deltas, durable).await,
+            ReportKind::Done(done, next) => self.step_done(run, *done, next).await?,
+            ReportKind::Compacted(compacted, next) => self.compacted(run, *compacted, next).await?,
+            ReportKind::Cancelled(said) => {
+                let (answer, tail) = *said;
+                self.cut_short(run, answer, tail).await;
+            }
+            ReportKind::Failed(failure) => self.failed(run, *failure).await,
+        }
+        Ok(())
+    }
+
+    async fn said(&mut self, run: RunId, deltas: Vec<PartDelta>, durable: oneshot::Sender<()>) {
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        self.show_deltas(&mut draft, run, deltas);
+        self.queue(permit, draft, None, move |_| {
+            // A turn that is gone needs no answer.
+            let _ = durable.send(());
+        });
+    }
+
+    pub(super) fn show_deltas(&mut self, draft: &mut Draft, run: RunId, deltas: Vec<PartDelta>) {
+        let Some(step) = self.state.open_runs.get(&run).and_then(|open| open.step.as_ref()) else {
+            return;
+        };
+        let (step, message) = (step.id, step.message);
+        for PartDelta { part, delta } in deltas {
+            if let Some(turn) = self.turns.get_mut(&run) {
+                turn.partial.push(&delta);
+            }
+            self.show(draft, run, Output::Delta { step, message, part, delta });
+        }
+    }
+
+    async fn step_done(
+        &mut self,
+        run: RunId,
+        done: StepDone,
+        next: oneshot::Sender<Option<StepView>>,
+    ) -> Result<(), Refusal> {
+        let cancelled = self.state.open_runs.get(&run).is_some_and(|open| open.cancel_requested);
+        if cancelled {
+            // The cancel came first: no tool of this step has had an effect yet, and none will.
+            self.cut_short(run, done.answer, done.tail).await;
+            return Ok(());
+        }
+        let edits_memory =
+            done.executed.iter().any(|(_, executed)| matches!(executed, Executed::Memory(_)));
+        let ids = if edits_memory { self.state.blocks.clone() } else { Vec::new() };
+        let entries = self.shared.blocks.entries(ids).await?;
+        let permit = self.shared.log.reserve().await;
+        let held = Held::lock(&entries);
+        self.end_step(permit, run, done, held, next);
+        Ok(())
+    }
+
+    /// The end of a step, its memory edits, and the next step or the end of the run: one commit.
+    fn end_step(
+        &mut self,
+        permit: Permit,
+        run: RunId,
+        done: StepDone,
+        mut held: Held<'_>,
+        next: oneshot::Sender<Option<StepView>>,
+    ) {
+        let mut draft = self.draft();
+        let mut effects = Effects::default();
+        let returns = self.run_calls(&mut draft, run, &done, &mut held, &mut effects);
+        let (messages, stop) = self.judge(&draft, run, &done, returns);
+        let stream_tokens =
+            self.state.open_runs.get(&run).is_some_and(|open| open.request.stream_tokens);
+        self.show_deltas(&mut draft, run, done.tail);
+        let shown: Vec<Stored> = messages
+            .iter()
+            .filter(|message| match message.role {
+                Role::Assistant => !stream_tokens,
+                Role::Tool => true,
+                Role::System | Role::User | Role::Summary => false,
+            })
+            .cloned()
+            .collect();
+        self.record_step(&mut draft, run, StepOutcome::Success, messages, |ended| {
+            ended.usage = done.usage;
+            ended.prompt_hash = Some(done.prompt_hash);
+            ended.timing = done.timing;
+            ended.stop_reason = stop;
+        });
+        for message in shown {
+            self.show_message(&mut draft, run, message);
+        }
+        if held.edited() || !effects.new_blocks.is_empty() {
+            let mut seen = held.seen(&self.state.blocks);
+            seen.extend(effects.new_blocks.iter().map(NewBlock::seen));
+            let conversation =
+                self.state.open_runs.get(&run).and_then(|open| open.request.conversation);
+            self.recompile_draft(&mut draft, conversation, &seen, false);
+        }
+        let view = match stop {
+            Some(stop_reason) => {
+                self.end_run(&mut draft, run, status_of(stop_reason), stop_reason, None);
+                None
+            }
+            None => self.begin_step(&mut draft, run),
+        };
+        if let Some(turn) = self.turns.get_mut(&run) {
+            turn.partial = crate::turn::Partial::default();
+        }
+        let edited = effects.edited;
+        let held = (held.edited()).then_some(held);
+        let (shared, agent) = (self.shared.clone(), self.id());
+        self.queue(permit, draft, held, move |durable| {
+            if durable {
+                shared.tell_edited(agent, edited);
+                // A turn that is gone has been cancelled meanwhile.
+                let _ = next.send(view);
+            }
+        });
+        for new in effects.new_blocks {
+            if let Some(ticket) = self.ticket {
+                self.shared.blocks.created(new, ticket);
+            }
+        }
+    }
+
+    /// Gives each call its return; memory edits take effect here, on the blocks as they stand now.
+    fn run_calls(
+        &mut self,
+        draft: &mut Draft,
+        run: RunId,
+        done: &StepDone,
+        held: &mut Held<'_>,
+        effects: &mut Effects,
+    ) -> Vec<ToolReturn> {
+        let mut returns = Vec::with_capacity(done.executed.len());
+        for (call, executed) in &done.executed {
+            returns.push(match executed {
+                Executed::Returned(returned) => returned.clone(),
+                Executed::Memory(edit) => match self.edit_memory(draft, run, edit, held, effects) {
+                    Ok(value) => returned(call, ReturnStatus::Success, value, Vec::new()),
+                    Err(error) => failed(call, error),
+                },
+            });
+        }
+        returns
+    }
+
+    fn edit_memory(
+        &mut self,
+        draft: &mut Draft,
+        run: RunId,
+        edit: &memory::MemoryEdit,
+        held: &mut Held<'_>,
+        effects: &mut Effects,
+    ) -> Result<String, String> {
+        let label = edit.label();
+        let author = self.author(run);
+        if let Some(new) =
+            effects.new_blocks.iter().find(|new| new.block().label.as_deref() == Some(label))
+        {
+            return Err(format!(
+                "the block {:?} was made in this very step; edit it in the next one",
+                new.block().label
+            ));
+        }
+        let Some((id, block)) = held.by_label(label) else {
+            if !edit.creates_block() {
+                return Err(memory::unknown_label(label, &held.labels()));
+            }
+            let empty = new_block(label);
+            let value = memory::apply(edit, &empty)?;
+            let new = self.shared.blocks.create(
+                Block { value: value.clone(), ..empty },
+                author,
+                draft.now,
+            );
+            new.add_to(&mut draft.commit, draft.now, &self.shared.options);
+            self.record(draft, Some(run), Event::BlockAttached(BlockAttached { block: new.id() }));
+            effects.new_blocks.push(new);
+            return Ok(value);
+        };
+        let value = memory::apply(edit, block)?;
+        let options = self.shared.options.clone();
+        held.set_value(id, value.clone(), author, draft.now, &options, &mut draft.commit);
+        effects.edited.push(id);
+        Ok(value)
+    }
+
+    /// What enters the thread, and why the loop ends here, if it does.
+    fn judge(
+        &self,
+        draft: &Draft,
+        run: RunId,
+        done: &StepDone,
+        returns: Vec<ToolReturn>,
+    ) -> (Vec<Stored>, Option<StopReason>) {
+        let Some(open) = self.state.open_runs.get(&run) else {
+            return (Vec::new(), Some(StopReason::Error));
+        };
+        let config = &self.state.config;
+        let out_of_steps = open.steps >= open.request.max_steps;
+        let mut messages = Vec::new();
+        let calls: Vec<ToolCall> = done.executed.iter().map(|(call, _)| call.clone()).collect();
+        let mut called = open.tools_called.clone();
+        called.extend(calls.iter().map(|call| call.name.clone()));
+        let last_return = returns.last().map(|returned| returned.content.clone());
+        let solver = Solver::new(&config.tool_rules, called, last_return);
+        let attached = self.tool_names();
+        let attached: Vec<&str> = attached.iter().map(String::as_str).collect();
+        let uncalled = solver.uncalled_required(&attached);
+        let assistant = self.assistant(draft, run, &done.answer, calls, false);
+        let failed = returns.iter().any(|returned| returned.status == ReturnStatus::Error);
+        let terminal = returns.iter().any(|returned| {
+            returned.status == ReturnStatus::Success && solver.is_terminal(&returned.name)
+        });
+        let has_calls = !returns.is_empty();
+        if let Some(assistant) = assistant {
+            messages.push(assistant);
+        }
+        if has_calls {
+            messages.push(self.tool_message(draft, run, returns));
+        }
+        let verdict = if config.agent_type == AgentType::LettaV1 {
+            verdict_v1(done.finish, has_calls, terminal, &uncalled)
+        } else {
+            verdict_older(done, has_calls, failed, terminal, &solver, &uncalled)
+        };
+        match verdict {
+            Verdict::Stop(reason) => (messages, Some(reason)),
+            Verdict::Continue(_) if out_of_steps => (messages, Some(StopReason::MaxSteps)),
+            Verdict::Continue(None) => (messages, None),
+            Verdict::Continue(Some(reason)) => {
+                messages.push(self.heartbeat(draft, run, &reason));
+                (messages, None)
+            }
+        }
+    }
+
+    /// Names of the tools the agent may call.
+    fn tool_names(&self) -> Vec<String> {
+        let schema = |&id| self.shared.toolbox.schema(id, false);
+        self.state.tools.iter().filter_map(schema).map(|tool| tool.name).collect()
+    }
+
+    /// What the model said, as a stored message; `None` when it said nothing.
+    pub(super) fn assistant(
+        &self,
+        draft: &Draft,
+        run: RunId,
+        answer: &Answer,
+        calls: Vec<ToolCall>,
+        interrupted: bool,
+    ) -> Option<Stored> {
+        let open = self.state.open_runs.get(&run)?;
+        let step = open.step.as_ref()?;
+        let kept = Answer { parts: answer.parts.clone(), calls };
+        (!kept.is_empty()).then(|| Stored {
+            id: step.message,
+            role: Role::Assistant,
+            tokens: answer_tokens(&kept),
+            content: kept.parts,
+            name: None,
+            otid: None,
+            sender: None,
+            model: Some(step.model.clone()),
+            tool_calls: kept.calls,
+            tool_returns: Vec::new(),
+            step: Some(step.id),
+            run: Some(run),
+            conversation: open.request.conversation,
+            created_at: draft.now,
+            is_err: false,
+            interrupted,
+        })
+    }
+
+    fn tool_message(&self, draft: &Draft, run: RunId, returns: Vec<ToolReturn>) -> Stored {
+        let is_err = returns.iter().any(|returned| returned.status == ReturnStatus::Error);
+        let tokens = returns.iter().fold(0, |sum: u32, returned| {
+            sum.saturating_add(retold_models::tokens::count(&returned.content))
+        });
+        Stored {
+            role: Role::Tool,
+            tokens,
+            tool_returns: returns,
+            is_err,
+            ..self.of_step(draft, run)
+        }
+    }
+
+    /// A user message that keeps the loop of an older agent, or of one with tools still to call, going.
+    fn heartbeat(&self, draft: &Draft, run: RunId, reason: &str) -> Stored {
+        let text = prompt::note::heartbeat(reason, draft.now, &self.state.config.timezone);
+        Stored {
+            role: Role::User,
+            tokens: retold_models::tokens::count(&text),
+            content: vec![Part::Text { text }],
+            ..self.of_step(draft, run)
+        }
+    }
+
+    /// An empty message of the step under way, with an id of its own.
+    fn of_step(&self, draft: &Draft, run: RunId) -> Stored {
+        let open = self.state.open_runs.get(&run);
+        Stored {
+            id: self.next_message(draft),
+            role: Role::User,
+            content: Vec::new(),
+            name: None,
+            otid: None,
+            sender: None,
+            model: None,
+            tool_calls: Vec::new(),
+            tool_returns: Vec::new(),
+            step: open.and_then(|open| open.step.as_ref()).map(|step| step.id),
+            run: Some(run),
+            conversation: open.and_then(|open| open.request.conversation),
+            created_at: draft.now,
+            tokens: 0,
+            is_err: false,
+            interrupted: false,
+        }
+    }
+
+    /// Records the end of the step under way.
+    pub(super) fn record_step(
+        &mut self,
+        draft: &mut Draft,
+        run: RunId,
+        outcome: StepOutcome,
+        messages: Vec<Stored>,
+        fill: impl FnOnce(&mut StepEnded),
+    ) {
+        let Some(open) = self.state.open_runs.get(&run) else { return };
+        let Some(step) = &open.step else { return };
+        let mut ended = StepEnded {
+            run,
+            step: step.id,
+            input_enters: !open.input_entered && !matches!(outcome, StepOutcome::Failed { .. }),
+            outcome,
+            messages,
+            usage: retold_events::run::Usage::default(),
+            prompt_hash: None,
+            stop_reason: None,
+            timing: retold_events::run::StepTiming {
+                started_at: step.at,
+                model_started_at: step.at,
+                total_ns: draft.now.nanos_since(step.at),
+                ..Default::default()
+            },
+        };
+        fill(&mut ended);
+        self.record(draft, Some(run), Event::StepEnded(ended));
+    }
+
+    pub(super) fn show_message(&mut self, draft: &mut Draft, run: RunId, message: Stored) {
+        let span = wire_parts(&message);
+        if span > 0 {
+            self.show(draft, run, Output::Message { message, span });
+        }
+    }
+
+    async fn compacted(
+        &mut self,
+        run: RunId,
+        compacted: Compacted,
+        next: oneshot::Sender<Option<StepView>>,
+    ) -> Result<(), Refusal> {
+        let seen = self.see_blocks().await?;
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        self.compact_draft(&mut draft, run, compacted, &seen);
+        let view = self.step_view(run);
+        self.queue(permit, draft, None, move |durable| {
+            if durable {
+                // A turn that is gone has been cancelled meanwhile.
+                let _ = next.send(view);
+            }
+        });
+        Ok(())
+    }
+
+    fn compact_draft(
+        &mut self,
+        draft: &mut Draft,
+        run: RunId,
+        compacted: Compacted,
+        seen: &[Seen],
+    ) {
+        let Some(open) = self.state.open_runs.get(&run) else { return };
+        let conversation = open.request.conversation;
+        let as_summary = open.request.include_compaction_messages;
+        let Some(thread) = self.state.threads.get(&conversation) else { return };
+        let before = u32::try_from(thread.context.len() + 1).unwrap_or(u32::MAX);
+        let kept = compacted
+            .kept_from
+            .and_then(|from| thread.context.iter().position(|message| message.id == from))
+            .map_or(0, |index| thread.context.len() - index);
+        let after = u32::try_from(kept + 2).unwrap_or(u32::MAX);
+        let window = self.state.config.model.context_window;
+        let text = serde_json::json!({
+            "type": "system_alert",
+            "message": format!(
+                "Earlier messages left the context window and are kept in recall memory. What they came to:\n{}",
+                compacted.summary
+            ),
+            "time": prompt::note::local_time(draft.now, &self.state.config.timezone),
+            "compaction_stats": {
+                "trigger": compacted.trigger,
+                "context_tokens_before": compacted.tokens_before,
+                "context_tokens_after": compacted.tokens_after,
+                "context_window": window,
+                "messages_count_before": before,
+                "messages_count_after": after,
+            },
+        })
+        .to_string();
+        let summary = Stored {
+            role: if as_summary { Role::Summary } else { Role::User },
+            tokens: retold_models::tokens::count(&text),
+            content: vec![Part::Text { text }],
+            ..self.of_step(draft, run)
+        };
+        let event = ContextCompacted {
+            conversation,
+            summary: summary.clone(),
+            kept_from: compacted.kept_from,
+            trigger: compacted.trigger.to_owned(),
+            tokens_before: compacted.tokens_before,
+            tokens_after: compacted.tokens_after,
+            messages_before: before,
+            messages_after: after,
+        };
+        self.record(draft, Some(run), Event::ContextCompacted(event));
+        self.recompile_draft(draft, conversation, seen, false);
+        let output = Output::Compacted {
+            summary,
+            trigger: compacted.trigger.to_owned(),
+            tokens_before: compacted.tokens_before,
+            tokens_after: compacted.tokens_after,
+            context_window: window,
+            messages_before: before,
+            messages_after: after,
+        };
+        self.show(draft, run, output);
+    }
+}
+
+/// What the calls of a step did besides returning something.
+#[derive(Default)]
+struct Effects {
+    edited: Vec<BlockId>,
+    new_blocks: Vec<NewBlock>,
+}
+
+enum Verdict {
+    Stop(StopReason),
+    /// Goes on, with a heartbeat that names the reason where one is due.
+    Continue(Option<String>),
+}
+
+fn verdict_v1(finish: Finish, has_calls: bool, terminal: bool, uncalled: &[String]) -> Verdict {
+    if terminal {
+        return Verdict::Stop(StopReason::ToolRule);
+    }
+    if has_calls {
+        return Verdict::Continue(None);
+    }
+    if finish == Finish::Length {
+        return Verdict::Stop(StopReason::MaxTokensExceeded);
+    }
+    match uncalled {
+        [] => Verdict::Stop(StopReason::EndTurn),
+        uncalled => Verdict::Continue(Some(still_to_call(uncalled))),
+    }
+}
+
+fn verdict_older(
+    done: &StepDone,
+    has_calls: bool,
+    failed: bool,
+    terminal: bool,
+    solver: &Solver<'_>,
+    uncalled: &[String],
+) -> Verdict {
+    let Some((call, _)) = done.executed.first().filter(|_| has_calls) else {
+        return Verdict::Stop(StopReason::NoToolCall);
+    };
+    if terminal && uncalled.is_empty() {
+        return Verdict::Stop(StopReason::ToolRule);
+    }
+    if !uncalled.is_empty() {
+        return Verdict::Continue(Some(still_to_call(uncalled)));
+    }
+    if failed {
+        return Verdict::Continue(Some("the tool call failed; see its error and go on".to_owned()));
+    }
+    if solver.continues(&call.name) {
+        return Verdict::Continue(Some("a tool rule asks for another step".to_owned()));
+    }
+    if wants_heartbeat(&done.answer, call) {
+        return Verdict::Continue(Some("the tool call asked for a heartbeat".to_owned()));
+    }
+    Verdict::Stop(StopReason::EndTurn)
+}
+
+fn still_to_call(tools: &[String]) -> String {
+    format!("before the turn can end these tools must be called: {}", tools.join(", "))
+}
+
+/// Whether the model asked to go on; read from what it wrote, since the argument is not kept.
+fn wants_heartbeat(answer: &Answer, call: &ToolCall) -> bool {
+    let written = answer.calls.iter().find(|written| written.id == call.id);
+    written
+        .and_then(|written| serde_json::from_str::<serde_json::Value>(&written.arguments).ok())
+        .and_then(|arguments| arguments.get("request_heartbeat")?.as_bool())
+        .unwrap_or(false)
+}
+
+/// V1's status of a run for the reason it stopped.
+pub(super) fn status_of(stop_reason: StopReason) -> EndStatus {
+    match stop_reason {
+        StopReason::EndTurn
+        | StopReason::MaxSteps
+        | StopReason::ToolRule
+        | StopReason::RequiresApproval => EndStatus::Completed,
+        StopReason::Cancelled => EndStatus::Cancelled,
+        StopReason::Error
+        | StopReason::LlmApiError
+        | StopReason::InvalidLlmResponse
+        | StopReason::InvalidToolCall
+        | StopReason::MaxTokensExceeded
+        | StopReason::NoToolCall
+        | StopReason::InsufficientCredits
+        | StopReason::ContextWindowOverflowInSystemPrompt => EndStatus::Failed,
+    }
+}
+
+/// Messages on the wire that a stored one takes: each reasoning part, the text, the calls.
+pub(super) fn wire_parts(message: &Stored) -> u32 {
+    if message.role != Role::Assistant {
+        return 1;
+    }
+    let reasoning = message
+        .content
+        .iter()
+        .filter(|part| matches!(part, Part::Reasoning { .. } | Part::RedactedReasoning { .. }))
+        .count();
+    let text =
+        message.content.iter().any(|part| matches!(part, Part::Text { text } if !text.is_empty()));
+    u32::try_from(reasoning).unwrap_or(u32::MAX - 2)
+        + u32::from(text)
+        + u32::from(!message.tool_calls.is_empty())
+}
+
+/// A block that an agent makes by writing to a label it does not have.
+fn new_block(label: &str) -> Block {
+    Block {
+        value: String::new(),
+        // V1's default.
+        limit: 100_000,
+        label: Some(label.to_owned()),
+        description: None,
+        read_only: false,
+        hidden: None,
+        metadata: retold_events::JsonText::empty_object(),
+        tags: Vec::new(),
+        template_name: None,
+        is_template: false,
+        project_id: None,
+        template_id: None,
+        base_template_id: None,
+        deployment_id: None,
+        entity_id: None,
+        preserve_on_migration: None,
+    }
+}

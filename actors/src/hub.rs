@@ -1,0 +1,218 @@
+//! The hub: what a run shows, to any number of subscribers, live or from the log.
+//!
+//! A subscriber has a cursor and reads forward. While the run is live its newest batches are also in a small ring, so
+//! that following it costs no read; whoever falls out of the ring reads the log again. Nobody is ever told that it
+//! lagged, and a slow reader holds nothing but its cursor.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use retold_events::{
+    RunId,
+    codec::decode_items,
+    log::Log,
+    output::{Item, Output},
+    store::StoreError,
+};
+use tokio::sync::watch;
+
+use crate::Refusal;
+
+/// Bytes a run's ring may hold, as encoded. A burst of one model answer fits; a reader further behind reads the log.
+const RING_BYTES: usize = 64 << 10;
+/// Bytes read from the log at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// Feeds of the runs that are live.
+#[derive(Debug, Clone)]
+pub(crate) struct Hub {
+    log: Log,
+    feeds: Arc<Mutex<HashMap<RunId, Arc<Feed>>>>,
+}
+
+/// The newest output of one live run.
+#[derive(Debug)]
+struct Feed {
+    ring: Mutex<Ring>,
+    /// Number of the last durable item. Written after the ring.
+    last: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Batch {
+    first: u64,
+    last: u64,
+    bytes: usize,
+    items: Arc<[Item]>,
+}
+
+impl Hub {
+    pub(crate) fn new(log: Log) -> Self {
+        Self { log, feeds: Arc::default() }
+    }
+
+    /// Begins the feed of a run whose last recorded item is `last`.
+    pub(crate) fn open(&self, run: RunId, last: u64) {
+        let feed = Feed { ring: Mutex::default(), last: watch::Sender::new(last) };
+        self.feeds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(run)
+            .or_insert_with(|| Arc::new(feed));
+    }
+
+    /// Shows durable items. Called on the committer thread, in their order.
+    pub(crate) fn publish(&self, run: RunId, items: Vec<Item>, bytes: usize) {
+        let Some((first, last)) =
+            items.first().zip(items.last()).map(|(first, last)| (first.seq, last_seq(last)))
+        else {
+            return;
+        };
+        let ended = matches!(items.last(), Some(Item { output: Output::End { .. }, .. }));
+        let feed = {
+            let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+            if ended { feeds.remove(&run) } else { feeds.get(&run).cloned() }
+        };
+        if let Some(feed) = feed {
+            feed.ring.lock().unwrap_or_else(PoisonError::into_inner).push(Batch {
+                first,
+                last,
+                bytes,
+                items: items.into(),
+            });
+            feed.last.send_replace(last);
+        }
+    }
+
+    /// Follows a run from item `after + 1` on.
+    pub(crate) fn follow(&self, run: RunId, after: u64) -> Follow {
+        let feed = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
+        let last = feed.as_ref().map(|feed| feed.last.subscribe());
+        Follow { log: self.log.clone(), run, cursor: after, live: feed.zip(last), ended: false }
+    }
+}
+
+/// Number of the last wire message of an item.
+#[must_use]
+pub fn last_seq(item: &Item) -> u64 {
+    match &item.output {
+        Output::Message { span, .. } => item.seq + u64::from(span.saturating_sub(1)),
+        Output::Delta { .. } | Output::Compacted { .. } | Output::End { .. } => item.seq,
+    }
+}
+
+impl Ring {
+    fn push(&mut self, batch: Batch) {
+        self.bytes += batch.bytes;
+        self.batches.push_back(batch);
+        while self.bytes > RING_BYTES && self.batches.len() > 1 {
+            if let Some(oldest) = self.batches.pop_front() {
+                self.bytes -= oldest.bytes;
+            }
+        }
+    }
+
+    /// The batch that holds item `seq`; `None` when it is older than the ring, or newer.
+    fn holding(&self, seq: u64) -> Option<Batch> {
+        let index = self.batches.partition_point(|batch| batch.last < seq);
+        self.batches.get(index).filter(|batch| batch.first <= seq).cloned()
+    }
+}
+
+/// A subscriber of one run.
+#[derive(Debug)]
+pub struct Follow {
+    log: Log,
+    run: RunId,
+    cursor: u64,
+    live: Option<(Arc<Feed>, watch::Receiver<u64>)>,
+    ended: bool,
+}
+
+impl Follow {
+    /// The next items, in order and without gap; waits for them while the run is live. `None` after the end.
+    ///
+    /// Cancel-safe: dropping the future loses nothing. The first batch may begin before the cursor; its readers skip
+    /// what they have seen. Whoever begins at or after the end still gets the end.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`] when the log cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Arc<[Item]>>, Refusal> {
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            let newest = self.live.as_mut().map(|(_, last)| *last.borrow_and_update());
+            if let Some(items) = self.from_ring() {
+                return Ok(Some(self.advance(items)));
+            }
+            if newest.is_none_or(|newest| newest > self.cursor) {
+                match self.from_log().await? {
+                    Some(items) => return Ok(Some(self.advance(items))),
+                    // Not live and nothing left: the log has no end for it, or the cursor is past the end.
+                    None if newest.is_none() => return self.only_the_end().await,
+                    None => {}
+                }
+            }
+            let Some((_, last)) = &mut self.live else { continue };
+            if last.changed().await.is_err() {
+                // The feed is gone with all its senders: what is left is in the log.
+                self.live = None;
+            }
+        }
+    }
+
+    fn from_ring(&self) -> Option<Arc<[Item]>> {
+        let (feed, _) = self.live.as_ref()?;
+        let ring = feed.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.holding(self.cursor + 1).map(|batch| batch.items)
+    }
+
+    async fn from_log(&self) -> Result<Option<Arc<[Item]>>, Refusal> {
+        let items = self.read(self.cursor).await?;
+        Ok((!items.is_empty()).then(|| items.into()))
+    }
+
+    /// Gives the last item of an ended run to a subscriber whose cursor is at or past it.
+    async fn only_the_end(&mut self) -> Result<Option<Arc<[Item]>>, Refusal> {
+        self.ended = true;
+        let mut cursor = 0;
+        loop {
+            let items = self.read(cursor).await?;
+            let Some(last) = items.last() else { return Ok(None) };
+            if matches!(last.output, Output::End { .. }) {
+                return Ok(Some(vec![last.clone()].into()));
+            }
+            cursor = last_seq(last);
+        }
+    }
+
+    async fn read(&self, after: u64) -> Result<Vec<Item>, Refusal> {
+        let run = self.run;
+        let batches = self.log.read(move |store| store.outputs(run, after, READ_BYTES)).await?;
+        let mut items = Vec::new();
+        for batch in batches {
+            items.extend(decode_items(&batch).map_err(|error| StoreError::Damaged {
+                place: format!("output of {run}"),
+                detail: error.to_string(),
+            })?);
+        }
+        Ok(items)
+    }
+
+    fn advance(&mut self, items: Arc<[Item]>) -> Arc<[Item]> {
+        if let Some(last) = items.last() {
+            self.cursor = self.cursor.max(last_seq(last));
+            self.ended = matches!(last.output, Output::End { .. });
+        }
+        items
+    }
+}

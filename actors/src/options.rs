@@ -1,0 +1,43 @@
+//! What a host may be told when it starts.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{Callbacks, Clock, IdSource, SystemClock};
+
+/// Bounds and edges of a host.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes the ids.
+    pub ids: Arc<IdSource>,
+    /// Open runs per agent, the one under way included. Above it, 429.
+    pub queue_bound: usize,
+    /// Open runs per server. Above it, 503.
+    pub max_open_runs: usize,
+    /// Memory that idle agents may fill before the longest idle ones are put to sleep, in bytes, as estimated.
+    pub awake_bytes: usize,
+    /// How long a cancelled turn may take to hand in what it has; then it is dropped.
+    pub cancel_grace: Duration,
+    /// How long a handler may wait for an agent's answer that needs no model.
+    pub answer_timeout: Duration,
+    /// Tells the end of a run to the address its client gave. Without it, runs with such an address are refused.
+    pub callbacks: Option<Arc<dyn Callbacks>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(IdSource::random()),
+            // A person or a program that sends 32 messages ahead has stopped reading the answers.
+            queue_bound: 32,
+            // 4,096 open model calls fill some 400 MB of prompts and sockets at 100 KB each.
+            max_open_runs: 4096,
+            awake_bytes: 128 << 20,
+            cancel_grace: Duration::from_secs(1),
+            answer_timeout: Duration::from_secs(30),
+            callbacks: None,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What a turn and its agent's actor tell one another.
+
+use std::sync::Arc;
+
+use imbl::Vector;
+use retold_events::ToolCall;
+use retold_events::{
+    Message, MessageId, RunId, Timestamp, ToolId,
+    agent::Config,
+    output::Delta,
+    run::{StepTiming, Usage},
+};
+use retold_models::Finish;
+use tokio::sync::oneshot;
+
+use super::{Answer, Failure};
+use crate::toolbox::Executed;
+
+/// What a turn works on: the agent as it was when the step began. Nothing in it is copied history.
+#[derive(Debug, Clone)]
+pub(crate) struct StepView {
+    pub(crate) started_at: Timestamp,
+    /// Handle of the model.
+    pub(crate) model: String,
+    /// Its window, in tokens.
+    pub(crate) context_window: u32,
+    pub(crate) system: Arc<Message>,
+    /// Messages in context, without the system message and without `input`.
+    pub(crate) context: Vector<Arc<Message>>,
+    /// Tokens in context as the provider counted them last; 0 when not known.
+    pub(crate) context_tokens: u64,
+    /// The run's input while it is not part of the context.
+    pub(crate) input: Vec<Message>,
+    pub(crate) tools: Vec<ToolId>,
+    /// Names of the tools the run has called.
+    pub(crate) tools_called: Vec<String>,
+    pub(crate) config: Arc<Config>,
+}
+
+/// Something happened in a turn.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) run: RunId,
+    pub(crate) attempt: u32,
+    pub(crate) kind: ReportKind,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum ReportKind {
+    /// The model said more. Answered once that is durable.
+    Said(Vec<PartDelta>, oneshot::Sender<()>),
+    /// The step is over. Answered with the next one, once this one is durable; with nothing when the run is over.
+    Done(Box<StepDone>, oneshot::Sender<Option<StepView>>),
+    /// History has to give way before the model can be called. Answered with the step's new view.
+    Compacted(Box<Compacted>, oneshot::Sender<Option<StepView>>),
+    /// The token was tripped: what the model had said, and what of it was not reported yet.
+    Cancelled(Box<(Answer, Vec<PartDelta>)>),
+    /// The step failed, and the run with it.
+    Failed(Box<Failure>),
+}
+
+/// A piece of the message that is being said, with its part number on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartDelta {
+    pub(crate) part: u32,
+    pub(crate) delta: Delta,
+}
+
+/// A step that went well.
+#[derive(Debug)]
+pub(crate) struct StepDone {
+    pub(crate) answer: Answer,
+    /// The calls that were kept, with what came of each.
+    pub(crate) executed: Vec<(ToolCall, Executed)>,
+    pub(crate) finish: Finish,
+    pub(crate) usage: Usage,
+    pub(crate) prompt_hash: [u8; 16],
+    pub(crate) timing: StepTiming,
+    /// What was said last and not reported yet.
+    pub(crate) tail: Vec<PartDelta>,
+}
+
+/// Older messages that give way.
+#[derive(Debug)]
+pub(crate) struct Compacted {
+    pub(crate) summary: String,
+    pub(crate) kept_from: Option<MessageId>,
+    pub(crate) trigger: &'static str,
+    pub(crate) tokens_before: u32,
+    pub(crate) tokens_after: u32,
+}
+
+/// What of a step was shown, kept for a turn that does not hand in what it has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Partial {
+    pub(crate) reasoning: String,
+    pub(crate) text: String,
+}
+
+impl Partial {
+    pub(crate) fn push(&mut self, delta: &Delta) {
+        match delta {
+            Delta::Reasoning(text) => self.reasoning.push_str(text),
+            Delta::Text(text) => self.text.push_str(text),
+            // A call that was not made is not kept: history must never hold a call without its return.
+            Delta::ToolCall { .. } => {}
+        }
+    }
+
+    pub(crate) fn into_answer(self) -> Answer {
+        Answer::of(self.reasoning, self.text)
+    }
+}

@@ -1,0 +1,461 @@
+//! The store on disk: which keys and values a group becomes, and the proof that the log is the one it was.
+//!
+//! One atomic and synced batch per group, then the head file, then the answer. On opening, the log has to hold the group
+//! that the head file names, with the same hash over everything before; a longer log is a group that was never
+//! acknowledged and is kept, a shorter or different one is refused. It must not know sled: that is `sled.rs`.
+
+mod check;
+mod directory;
+mod feed;
+mod head;
+mod keys;
+#[cfg(test)]
+mod tests;
+mod tips;
+mod values;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::{Bound, ControlFlow},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{Buf, BufMut, Bytes};
+
+use self::{
+    directory::Directory,
+    feed::Group,
+    head::{HeadFile, SavedHead},
+    keys::Key,
+    tips::Tips,
+};
+use super::{
+    Commit, Committed, Conflict, EventStore, Head, KEPT_SNAPSHOTS, KeyRange, SavedState, Scan,
+    Space, StoreError, Table, damaged,
+    group::{self, Plan, Tip},
+    scan_bounds,
+    sled::{Changes, Tree, io_failure},
+};
+use crate::{
+    Position, Record, RunId, Seq, StreamId,
+    envelope::{self, Envelope},
+};
+
+/// How a [`SledStore`] uses its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SledOptions {
+    /// Bytes sled keeps in memory; it takes more while much is touched.
+    pub cache_bytes: u64,
+    /// Free bytes below which no new work is accepted. `None` is 5 % of the disk, within 64 MiB and 1 GiB.
+    pub reserve_bytes: Option<u64>,
+}
+
+impl Default for SledOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, reserve_bytes: None }
+    }
+}
+
+/// The store on disk, in a directory of its own.
+#[derive(Debug)]
+pub struct SledStore {
+    tree: Tree,
+    writer: Mutex<Writer>,
+    head: Mutex<Head>,
+    reserve: u64,
+    path: std::path::PathBuf,
+}
+
+/// What only the thread that appends uses.
+#[derive(Debug)]
+struct Writer {
+    /// `None` once closed: that gives the lock back.
+    directory: Option<Directory>,
+    head_file: HeadFile,
+    /// Number of the last group.
+    group: u64,
+    tips: Tips,
+    state: State,
+}
+
+/// Whether anything may still be written.
+#[derive(Debug)]
+enum State {
+    Open,
+    Closed,
+    /// With the reason. What is on the disk is unknown; another sync could call it well.
+    Failed(String),
+}
+
+impl SledStore {
+    /// Opens the store in `dir`, creating it if need be, and makes sure that it is whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`], [`StoreError::InUse`], [`StoreError::NewerFormat`], [`StoreError::NotTheLog`] and
+    /// [`StoreError::Damaged`], each leaving the log as it was; [`StoreError::Full`] and [`StoreError::Io`].
+    pub fn open(dir: &Path, options: SledOptions) -> Result<Self, StoreError> {
+        let directory = Directory::open(dir)?;
+        let reserve = match options.reserve_bytes {
+            Some(bytes) => bytes,
+            None => {
+                (directory::total_bytes(dir).map_err(io_failure)? / 20).clamp(64 << 20, 1 << 30)
+            }
+        };
+        directory.make_room()?;
+        directory.remove_trial()?;
+        let (mut head_file, saved) = HeadFile::open(&directory.head()).map_err(io_failure)?;
+        check::before_opening(&directory, saved)?;
+        directory.unmark_clean()?;
+        let tree = Tree::open(&directory.log(), options.cache_bytes)?;
+        let mut now = check::after_opening(&tree, dir, saved)?;
+        now.head.epoch += 1;
+        head_file.write(&now).map_err(io_failure)?;
+        directory.put_room_aside(reserve);
+        let writer = Writer {
+            directory: Some(directory),
+            head_file,
+            group: now.group,
+            tips: Tips::default(),
+            state: State::Open,
+        };
+        let (writer, head) = (Mutex::new(writer), Mutex::new(now.head));
+        Ok(Self { tree, writer, head, reserve, path: dir.to_owned() })
+    }
+
+    fn try_append(
+        &self,
+        writer: &mut Writer,
+        group: &[Commit],
+    ) -> Result<(Vec<Result<Committed, Conflict>>, Head), StoreError> {
+        let tips = &mut writer.tips;
+        let plan = group::plan(group, self.head(), |stream| match tips.get(stream) {
+            Some(tip) => Ok(tip),
+            None => tip_of(&self.tree, stream),
+        })?;
+        if !plan.is_empty() {
+            self.write(writer, &plan)?;
+        }
+        Ok((plan.answers, plan.head))
+    }
+
+    fn write(&self, writer: &mut Writer, plan: &Plan<'_>) -> Result<(), StoreError> {
+        let mut changes = Changes::new();
+        let number = writer.group + 1;
+        for packed in &plan.streams {
+            let key = Key::Events(packed.stream, packed.first).encode();
+            values::put(&mut changes, key, &packed.envelopes);
+        }
+        if plan.streams.is_empty() {
+            values::put(&mut changes, Key::Tail.encode(), &number.to_be_bytes());
+        } else {
+            let streams = plan.streams.iter().map(|p| (p.stream, p.first, p.count)).collect();
+            let Head { position: last, chain, at, .. } = plan.head;
+            let group = Group { number, last, at, chain, streams };
+            values::put(&mut changes, Key::Feed(plan.first).encode(), &group.encode());
+        }
+        self.add_derived(&mut changes, plan)?;
+        self.tree.write(changes)?;
+        writer
+            .head_file
+            .write(&SavedHead { group: number, head: plan.head })
+            .map_err(io_failure)?;
+        writer.group = number;
+        for packed in &plan.streams {
+            writer.tips.set(packed.stream, packed.tip);
+        }
+        Ok(())
+    }
+
+    /// Adds rows, output and saved states.
+    fn add_derived(&self, changes: &mut Changes, plan: &Plan<'_>) -> Result<(), StoreError> {
+        // The last change of a row counts, and only that one is written.
+        let mut rows = BTreeMap::new();
+        let mut saved: BTreeMap<StreamId, BTreeMap<Seq, &Bytes>> = BTreeMap::new();
+        for commit in &plan.accepted {
+            for change in &commit.rows {
+                let key = Key::Row(change.table, change.key.clone()).encode();
+                rows.insert(key, change.value.as_ref());
+            }
+            for batch in &commit.outputs {
+                let mut body = Vec::with_capacity(8 + batch.items.len());
+                body.put_u64(batch.last);
+                body.put_slice(&batch.items);
+                values::put(changes, Key::Output(batch.run, batch.first).encode(), &body);
+            }
+            for state in &commit.snapshots {
+                saved.entry(state.stream).or_default().insert(state.seq, &state.bytes);
+            }
+        }
+        for (key, value) in rows {
+            self.replace(changes, key, value)?;
+        }
+        for (stream, states) in saved {
+            self.keep_newest(changes, stream, &states)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the change of a key that may be there already, so that no piece of the old value stays.
+    fn replace(
+        &self,
+        changes: &mut Changes,
+        key: Vec<u8>,
+        value: Option<&Bytes>,
+    ) -> Result<(), StoreError> {
+        if let Some(stored) = self.tree.get(&key)? {
+            values::remove(changes, key.clone(), &stored);
+        }
+        if let Some(value) = value {
+            values::put(changes, key, value);
+        }
+        Ok(())
+    }
+
+    /// Adds `states` of a stream and the removal of all but the newest.
+    fn keep_newest(
+        &self,
+        changes: &mut Changes,
+        stream: StreamId,
+        states: &BTreeMap<Seq, &Bytes>,
+    ) -> Result<(), StoreError> {
+        let mut seqs: Vec<Seq> = states.keys().copied().collect();
+        let all = span(&Key::Snapshot(stream, Seq(0)), &Key::Snapshot(stream, Seq(u64::MAX)));
+        self.tree.scan(all, false, |key, _| {
+            if let Some(Key::Snapshot(_, seq)) = Key::decode(key) {
+                seqs.push(seq);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        seqs.sort_unstable_by(|a, b| b.cmp(a));
+        seqs.dedup();
+        for (index, seq) in seqs.into_iter().enumerate() {
+            let bytes = states.get(&seq).copied();
+            let is_kept = index < KEPT_SNAPSHOTS;
+            if bytes.is_some() || !is_kept {
+                let bytes = bytes.filter(|_| is_kept);
+                self.replace(changes, Key::Snapshot(stream, seq).encode(), bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The body stored under a key.
+    fn value(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self.tree.get(key)? {
+            Some(stored) => self.body(key, stored),
+            None => Ok(None),
+        }
+    }
+
+    fn body(&self, key: &[u8], stored: Bytes) -> Result<Option<Bytes>, StoreError> {
+        values::open(key, stored, |key| self.tree.get(key))
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventStore for SledStore {
+    fn append(&self, group: &[Commit]) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
+        let mut writer = self.lock_writer();
+        match &writer.state {
+            State::Open => {}
+            State::Closed => return Err(StoreError::Closed("it was closed".to_owned())),
+            State::Failed(why) => {
+                return Err(StoreError::Closed(format!("it failed before: {why}")));
+            }
+        }
+        match self.try_append(&mut writer, group) {
+            Ok((answers, head)) => {
+                *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+                Ok(answers)
+            }
+            Err(error) => {
+                writer.state = State::Failed(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Seq,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let before = span(&Key::Events(stream, Seq(0)), &Key::Events(stream, from));
+        let first = match last_key(&self.tree, before)? {
+            Some(Key::Events(_, first)) => first,
+            _ => Seq(1),
+        };
+        let rest = span(&Key::Events(stream, Seq(0)), &Key::Events(stream, Seq(u64::MAX)));
+        let rest = (Bound::Included(Key::Events(stream, first.min(from)).encode()), rest.1);
+        let mut records: Vec<Record> = Vec::new();
+        let mut before: Option<Tip> = None;
+        self.tree.scan(rest, false, |key, stored| {
+            let Some(body) = self.body(key, Bytes::copy_from_slice(stored))? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let expected = before.map_or(first, |tip| tip.seq.next());
+            for envelope in check::events_of(stream, expected, body, before)? {
+                before = Some(Tip { seq: envelope.record.seq, hash: envelope.hash });
+                if envelope.record.seq >= from && records.len() < limit.max(1) {
+                    records.push(envelope.record);
+                }
+            }
+            let is_full = records.len() >= limit.max(1);
+            Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(records)
+    }
+
+    fn read_all(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
+        check::groups(&self.tree, from, |group, envelopes: Vec<Envelope>| {
+            let _ = group;
+            let wanted = envelopes.into_iter().map(|envelope| envelope.record);
+            let room = limit.max(1) - records.len();
+            records.extend(wanted.filter(|record| record.position >= from).take(room));
+            let is_full = records.len() >= limit.max(1);
+            Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(records)
+    }
+
+    fn stream_head(&self, stream: StreamId) -> Result<Seq, StoreError> {
+        Ok(tip_of(&self.tree, stream)?.seq)
+    }
+
+    fn head(&self) -> Head {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot(&self, stream: StreamId, until: Seq) -> Result<Option<SavedState>, StoreError> {
+        let range = span(&Key::Snapshot(stream, Seq(0)), &Key::Snapshot(stream, until));
+        let Some(key) = last_key(&self.tree, range)? else { return Ok(None) };
+        let Key::Snapshot(_, seq) = key else { return Ok(None) };
+        match self.value(&key.encode()) {
+            Ok(found) => Ok(found.map(|bytes| SavedState { stream, seq, bytes })),
+            // A saved state is a cache: a damaged one is as good as none.
+            Err(StoreError::Damaged { place, detail }) => {
+                tracing::warn!(place, detail, "a saved state is damaged and is not used");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.value(&Key::Row(table, key.to_vec()).encode())
+    }
+
+    fn rows(&self, table: Table, scan: &Scan) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let mut found = Vec::new();
+        if scan.limit == 0 {
+            return Ok(found);
+        }
+        let Some((lower, upper)) = scan_bounds(scan) else { return Ok(found) };
+        let row = |key| Key::Row(table, key).encode();
+        let upper = match upper {
+            Bound::Unbounded => Bound::Excluded(Key::end_of_rows(table)),
+            Bound::Included(_) | Bound::Excluded(_) => upper.map(row),
+        };
+        self.tree.scan((lower.map(row), upper), scan.descending, |key, stored| {
+            let body = self.body(key, Bytes::copy_from_slice(stored))?;
+            if let (Some(Key::Row(_, name)), Some(body)) = (Key::decode(key), body)
+                && name.starts_with(&scan.prefix)
+            {
+                found.push((Bytes::from(name), body));
+            }
+            let is_full = found.len() >= scan.limit;
+            Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(found)
+    }
+
+    fn outputs(&self, run: RunId, after: u64, max_bytes: usize) -> Result<Vec<Bytes>, StoreError> {
+        let wanted = after.saturating_add(1);
+        let before = span(&Key::Output(run, 0), &Key::Output(run, wanted));
+        let start = last_key(&self.tree, before)?.unwrap_or(Key::Output(run, wanted));
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        let rest = span(&start, &Key::Output(run, u64::MAX));
+        self.tree.scan(rest, false, |key, stored| {
+            let Some(mut body) = self.body(key, Bytes::copy_from_slice(stored))? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let last = body.try_get_u64().map_err(damaged("the output of a run"))?;
+            if last > after {
+                bytes += body.len();
+                found.push(body);
+            }
+            let is_enough = bytes > max_bytes;
+            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(found)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        Ok(Space { free: directory::free_bytes(&self.path)?, reserve: self.reserve })
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let mut writer = self.lock_writer();
+        let is_whole = matches!(writer.state, State::Open);
+        if is_whole {
+            writer.state = State::Closed;
+        }
+        self.tree.close()?;
+        match writer.directory.take() {
+            Some(directory) if is_whole => directory.mark_clean(),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+/// Where a stream stands, from its last value.
+fn tip_of(tree: &Tree, stream: StreamId) -> Result<Tip, StoreError> {
+    let all = span(&Key::Events(stream, Seq(0)), &Key::Events(stream, Seq(u64::MAX)));
+    let mut tip = Tip::default();
+    tree.scan(all, true, |key, stored| {
+        let get = |key: &[u8]| tree.get(key);
+        let stored = Bytes::copy_from_slice(stored);
+        if let (Some(Key::Events(_, first)), Some(mut body)) =
+            (Key::decode(key), values::open(key, stored, get)?)
+        {
+            let place = format!("{stream:?} from {first:?}");
+            while !body.is_empty() {
+                let Envelope { record, hash, .. } =
+                    envelope::read(&mut body).map_err(damaged(&place))?;
+                tip = Tip { seq: record.seq, hash };
+            }
+        }
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(tip)
+}
+
+/// The last key in a range.
+fn last_key(tree: &Tree, range: KeyRange) -> Result<Option<Key>, StoreError> {
+    let mut found = None;
+    tree.scan(range, true, |key, _| {
+        found = Key::decode(key);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// The range from one key to another, both included.
+fn span(from: &Key, to: &Key) -> KeyRange {
+    (Bound::Included(from.encode()), Bound::Included(to.encode()))
+}

@@ -1,0 +1,94 @@
+//! A small, bounded reader of server-sent events, for what a V1 server sends.
+//!
+//! The `models` crate has a parser for providers, private to it and tuned to their habits; this one reads our own wire
+//! format, and that of other V1 servers, which end lines with CR LF.
+
+/// Longest event. A tool's answer, the largest thing in a stream, is at most a million characters.
+pub(crate) const EVENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// Its `data`, lines joined by line feeds. The `event:` name says nothing that the data does not.
+    pub(crate) data: String,
+}
+
+/// An event is longer than any server should send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// Turns bytes, cut anywhere, into events.
+#[derive(Debug, Default)]
+pub(crate) struct Parser {
+    line: Vec<u8>,
+    data: Vec<u8>,
+    has_data: bool,
+}
+
+impl Parser {
+    /// Takes the next bytes and gives the events they complete.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
+        let mut events = Vec::new();
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.keep(&bytes[..end])?;
+            bytes = &bytes[end + 1..];
+            events.extend(self.end_line());
+        }
+        self.keep(bytes)?;
+        Ok(events)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        if self.line.len() + self.data.len() + bytes.len() > EVENT_BYTES {
+            return Err(TooLong);
+        }
+        self.line.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> Option<Event> {
+        let line = std::mem::take(&mut self.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+        if line.is_empty() {
+            let data = std::mem::take(&mut self.data);
+            let data = String::from_utf8_lossy(&data).into_owned();
+            return std::mem::take(&mut self.has_data).then_some(Event { data });
+        }
+        if let Some(value) = line.strip_prefix(b"data:") {
+            if self.has_data {
+                self.data.push(b'\n');
+            }
+            self.has_data = true;
+            self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(text: &str) -> Event {
+        Event { data: text.to_owned() }
+    }
+
+    #[test]
+    fn events_are_the_same_wherever_the_bytes_are_cut() {
+        let stream = ": comment\n\nevent: error\ndata: {\"a\":\"é\"}\n\ndata: x\r\ndata: y\r\n\r\n".as_bytes();
+        for cut in 0..=stream.len() {
+            let mut parser = Parser::default();
+            let mut events = parser.push(&stream[..cut]).unwrap();
+            events.extend(parser.push(&stream[cut..]).unwrap());
+            assert_eq!(events, [data("{\"a\":\"é\"}"), data("x\ny")], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_endless_event_is_refused() {
+        let mut parser = Parser::default();
+        let line = [b"data: ".as_slice(), &[b'x'; 1 << 20], b"\n"].concat();
+        assert!((0..16).any(|_| parser.push(&line) == Err(TooLong)));
+        assert_eq!(Parser::default().push(&vec![b'x'; EVENT_BYTES + 1]), Err(TooLong));
+    }
+}

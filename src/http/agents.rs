@@ -1,0 +1,188 @@
+//! Agents: list, count, create, retrieve, update, delete, and their compiled system message.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use retold_actors::{Refusal, agent::Change};
+use retold_events::AgentId;
+use retold_snapshots::query::{self, AgentFilter};
+use serde_json::json;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    error::ApiError,
+    extract::{Client, Id, Json, OptionalJson, Query},
+    openapi::{ListErrors, ReadErrors, WriteErrors},
+    page::{self, Page},
+    path::Dialect,
+};
+use crate::wire::{
+    AgentQuery, AgentState, AgentsQuery, CreateAgentRequest, DEFAULT_USER_ID, Found, RecompileQuery, Relations,
+    ResetMessagesRequest, UpdateAgent, small_model,
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(count))
+        .routes(routes!(retrieve, update, delete))
+        .routes(routes!(recompile))
+        .routes(routes!(recompile_system_prompt))
+        .routes(routes!(reset_messages))
+}
+
+/// Agents, a page at a time.
+#[utoipa::path(get, path = "/v1/agents", tag = "agents", operation_id = "list_agents",
+    responses((status = 200, description = "A page of agents", body = [AgentState]), ListErrors))]
+async fn list(
+    State(app): State<App>,
+    client: Client,
+    Query(asked): Query<AgentsQuery>,
+) -> Result<Page<AgentState>, ApiError> {
+    let relations = asked.relations.unwrap_or_else(|| client.list_relations());
+    let page = page::asked(&asked.page)?;
+    let order_by = asked.order_by();
+    let Some(filter) = filter(asked) else { return Ok(Page::empty()) };
+    let rows = app.query(move |store| query::agents(store, &filter, order_by, &page)).await?;
+    let ids: Vec<AgentId> = rows.into_iter().map(|(id, _)| id).collect();
+    let views = app.host.agents(&ids).await?;
+    Ok(Page::of(views, |view| view.state.id.to_string(), |view| AgentState::new(&view, relations)))
+}
+
+/// How many agents there are.
+#[utoipa::path(get, path = "/v1/agents/count", tag = "agents", operation_id = "count_agents",
+    responses((status = 200, description = "Their number", body = usize), ListErrors))]
+async fn count(State(app): State<App>, Query(asked): Query<AgentsQuery>) -> Result<axum::Json<usize>, ApiError> {
+    let Some(filter) = filter(asked) else { return Ok(axum::Json(0)) };
+    Ok(axum::Json(app.query(move |store| query::count_agents(store, &filter)).await?))
+}
+
+/// The filter of a query; `None` when it asks for what no agent here can have.
+fn filter(asked: AgentsQuery) -> Option<AgentFilter> {
+    let of_others = asked.created_by_id.is_some_and(|user| user != DEFAULT_USER_ID);
+    if asked.identity_id.is_some() || !asked.identifier_keys.is_empty() || of_others {
+        return None;
+    }
+    Some(AgentFilter {
+        name: asked.name,
+        query_text: asked.query_text,
+        tags: asked.tags,
+        match_all_tags: asked.match_all_tags,
+        project_id: asked.project_id,
+        template_id: asked.template_id,
+        base_template_id: asked.base_template_id,
+        last_stop_reason: asked.last_stop_reason,
+        ids: None,
+        show_hidden: asked.show_hidden_agents,
+    })
+}
+
+/// Makes an agent.
+#[utoipa::path(post, path = "/v1/agents", tag = "agents", operation_id = "create_agent",
+    request_body = CreateAgentRequest,
+    responses((status = 200, description = "The new agent", body = AgentState), WriteErrors))]
+async fn create(
+    State(app): State<App>,
+    Json(request): Json<CreateAgentRequest>,
+) -> Result<axum::Json<AgentState>, ApiError> {
+    let handle = request.model_handle(&app.defaults)?;
+    let embedding = request.embedding_handle().map(str::to_owned).or_else(|| app.defaults.embedding.clone());
+    let found = find(&app, Some(&handle), embedding.as_deref()).await?;
+    let view = app.host.create_agent(request.into_new_agent(&found)?).await?;
+    Ok(axum::Json(AgentState::new(&view, Relations::ALL)))
+}
+
+/// The models that a request names.
+async fn find(app: &App, model: Option<&str>, embedding: Option<&str>) -> Result<Found, ApiError> {
+    let catalog = app.host.catalog();
+    let model = match model {
+        Some(handle) => Some(catalog.resolve_or_refresh(handle).await.map_err(Refusal::from)?.1),
+        None => None,
+    };
+    let embeddings = catalog.embeddings();
+    let embedding = embedding.and_then(|handle| embeddings.iter().find(|info| info.handle == handle)).cloned();
+    let small = model.as_ref().and_then(small_model).filter(|handle| catalog.resolve(handle).is_ok());
+    Ok(Found { small_model: small.map(str::to_owned), model, embedding })
+}
+
+/// An agent.
+#[utoipa::path(get, path = "/v1/agents/{agent_id}", tag = "agents", operation_id = "retrieve_agent",
+    params(("agent_id" = String, Path, description = "The agent")),
+    responses((status = 200, description = "The agent", body = AgentState), ReadErrors))]
+async fn retrieve(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+    Query(asked): Query<AgentQuery>,
+) -> Result<axum::Json<AgentState>, ApiError> {
+    let view = app.host.agent(agent).await?;
+    Ok(axum::Json(AgentState::new(&view, asked.relations.unwrap_or(Relations::ALL))))
+}
+
+/// Changes an agent. Absent members stay as they are; lists are replaced.
+#[utoipa::path(patch, path = "/v1/agents/{agent_id}", tag = "agents", operation_id = "modify_agent",
+    params(("agent_id" = String, Path, description = "The agent")), request_body = UpdateAgent,
+    responses((status = 200, description = "The agent after the change", body = AgentState), WriteErrors))]
+async fn update(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+    Json(request): Json<UpdateAgent>,
+) -> Result<axum::Json<AgentState>, ApiError> {
+    let found = find(&app, request.model_handle().as_deref(), request.embedding_handle()).await?;
+    let compute = Change::Configure(Box::new(move |state| Ok(request.into_patch(state, &found)?)));
+    let view = app.host.change_agent(agent, compute).await?;
+    Ok(axum::Json(AgentState::new(&view, Relations::ALL)))
+}
+
+/// Deletes an agent with its messages and runs. Its blocks stay.
+#[utoipa::path(delete, path = "/v1/agents/{agent_id}", tag = "agents", operation_id = "delete_agent",
+    params(("agent_id" = String, Path, description = "The agent")),
+    responses((status = 200, description = "It is gone", body = serde_json::Value), ReadErrors))]
+async fn delete(State(app): State<App>, dialect: Dialect, Id(agent): Id<AgentId>) -> Result<Response, ApiError> {
+    app.host.delete_agent(agent).await?;
+    Ok(match dialect {
+        Dialect::Api => StatusCode::NO_CONTENT.into_response(),
+        Dialect::V1 => axum::Json(json!({ "message": format!("Agent id={agent} successfully deleted") })).into_response(),
+    })
+}
+
+/// Compiles the system message anew and answers it.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/recompile", tag = "agents", operation_id = "recompile_agent",
+    params(("agent_id" = String, Path, description = "The agent")),
+    responses((status = 200, description = "The system message", body = String), WriteErrors))]
+async fn recompile(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+    Query(asked): Query<RecompileQuery>,
+) -> Result<axum::Json<String>, ApiError> {
+    Ok(axum::Json(app.host.recompile(agent, asked.update_timestamp, asked.dry_run).await?))
+}
+
+/// The older path of `recompile`.
+#[utoipa::path(post, path = "/v1/agents/{agent_id}/system-prompt/recompile", tag = "agents",
+    operation_id = "recompile_agent_system_prompt",
+    params(("agent_id" = String, Path, description = "The agent")),
+    responses((status = 200, description = "The system message", body = String), WriteErrors))]
+#[deprecated]
+async fn recompile_system_prompt(
+    app: State<App>,
+    agent: Id<AgentId>,
+    asked: Query<RecompileQuery>,
+) -> Result<axum::Json<String>, ApiError> {
+    recompile(app, agent, asked).await
+}
+
+/// Empties the context window, but for the system message. The history stays.
+#[utoipa::path(patch, path = "/v1/agents/{agent_id}/reset-messages", tag = "agents", operation_id = "reset_messages",
+    params(("agent_id" = String, Path, description = "The agent")), request_body = Option<ResetMessagesRequest>,
+    responses((status = 200, description = "The agent after it", body = AgentState), WriteErrors))]
+async fn reset_messages(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+    OptionalJson(request): OptionalJson<ResetMessagesRequest>,
+) -> Result<axum::Json<AgentState>, ApiError> {
+    let view = app.host.reset_messages(agent, request.add_default_initial_messages).await?;
+    Ok(axum::Json(AgentState::new(&view, Relations::ALL)))
+}

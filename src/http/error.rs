@@ -1,0 +1,386 @@
+//! Everything that can go wrong with a request, and the one place that knows its status and its body.
+//!
+//! Bodies are those of Letta V1 with three members more: `trace_id` (the id of the request) and `code` (stable, for
+//! programs) always, `hint` (what to do) where there is one. Details of internal failures go to the log and not to the
+//! client.
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use retold_actors::Refusal;
+use retold_events::{AgentId, RunId, run::RunError};
+use retold_models::ResolveError;
+use retold_snapshots::query::QueryError;
+use serde_json::{Map, Value, json};
+
+use super::{body::BodyFault, trace::RequestId, validation::Invalid};
+use crate::wire::Problem;
+
+/// Why a request gets no answer of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ApiError {
+    /// The core refused.
+    Refused(Refused),
+    /// The request does not have the form it must have.
+    Invalid(Invalid),
+    /// The body could not be read.
+    Body(BodyFault),
+    /// The body is compressed or not JSON at all.
+    UnsupportedBody(String),
+    /// No or the wrong password.
+    Unauthorized,
+    /// The `Host` header names another server: a web page may be using its own name for this one.
+    ForeignHost(String),
+    /// A web page of another origin wants to change something.
+    ForeignOrigin(String),
+    /// The `user_id` header is not the id of a user.
+    MalformedUser(String),
+    /// There is no such route.
+    NoRoute(String),
+    /// The route exists, but not with this method.
+    MethodNotAllowed(String),
+    /// There is no such thing.
+    NotFound { what: &'static str, id: String },
+    /// The agent has no run that could be cancelled.
+    NothingToCancel(AgentId),
+    /// Messages are history and cannot be edited.
+    MessageIsHistory,
+    /// A blocking run failed.
+    RunFailed { run: RunId, error: RunError },
+    /// Something that should not happen; it has been logged.
+    Internal,
+}
+
+/// What the core says, in the words of its errors.
+#[derive(Debug, Clone)]
+pub(super) struct Refused(pub(super) Box<Refusal>);
+
+impl PartialEq for Refused {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_string() == other.0.to_string()
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Refused(Box::new(refusal)))
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Refusal::from(problem).into()
+    }
+}
+
+impl From<BodyFault> for ApiError {
+    fn from(fault: BodyFault) -> Self {
+        Self::Body(fault)
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Store(error) => Refusal::from(error).into(),
+            QueryError::UnknownCursor(id) => Self::NotFound { what: "Cursor", id },
+            QueryError::ReversedWindow { after, before } => {
+                Refusal::Invalid(format!("`after` ({after}) does not come before `before` ({before})")).into()
+            }
+            QueryError::Row(error) => Self::internal(&error),
+            QueryError::Output(error) => Self::internal(&error),
+        }
+    }
+}
+
+/// What an error looks like from outside.
+struct Answer {
+    status: StatusCode,
+    body: Map<String, Value>,
+    headers: HeaderMap,
+}
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+impl Answer {
+    /// The plain form.
+    fn new(status: StatusCode, code: &str, detail: impl Into<Value>) -> Self {
+        let mut body = Map::new();
+        body.insert("detail".to_owned(), detail.into());
+        body.insert("code".to_owned(), code.into());
+        Self { status, body, headers: HeaderMap::new() }
+    }
+
+    fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.body.insert(member.to_owned(), value.into());
+        self
+    }
+
+    fn hint(self, hint: &str) -> Self {
+        self.with("hint", hint)
+    }
+
+    fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// Tells the SDKs that sending it again would not help, or could do harm.
+    fn final_(self) -> Self {
+        self.header(SHOULD_RETRY, "false")
+    }
+
+    fn retry_after(mut self, pause: Duration) -> Self {
+        let seconds = pause.as_millis().div_ceil(1000).max(1);
+        if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+            self.headers.insert(header::RETRY_AFTER, value);
+        }
+        self
+    }
+}
+
+impl ApiError {
+    /// Logs what happened and tells the client that something did.
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %error, trace_id = RequestId::current(), "a request failed");
+        Self::Internal
+    }
+
+    fn answer(&self) -> Answer {
+        match self {
+            Self::Refused(Refused(refusal)) => refused(refusal),
+            Self::Invalid(invalid) => invalid_request(invalid),
+            Self::Body(fault) => unreadable(fault),
+            Self::UnsupportedBody(what) => Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_body", what.as_str()),
+            Self::Unauthorized => Answer::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
+                .hint("send the server's password as `Authorization: Bearer <password>`")
+                .header(header::WWW_AUTHENTICATE, "Bearer"),
+            Self::ForeignHost(host) => {
+                Answer::new(StatusCode::FORBIDDEN, "foreign_host", format!("this server is not called {host}"))
+                    .hint("call it by localhost or its address, or set a password")
+            }
+            Self::ForeignOrigin(origin) => {
+                Answer::new(StatusCode::FORBIDDEN, "foreign_origin", format!("web pages of {origin} may not call this server"))
+                    .hint("add the origin to `cors_origins` (--cors-origins)")
+            }
+            Self::MalformedUser(id) => Answer::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_user_id",
+                format!("Invalid user ID format: {id}. Expected format: 'user-{{uuid4}}'"),
+            ),
+            Self::NoRoute(route) => Answer::new(StatusCode::NOT_FOUND, "no_such_route", "Not Found")
+                .hint(&format!("there is no {route}; GET /openapi.json lists what there is")),
+            Self::MethodNotAllowed(route) => {
+                Answer::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
+                    .hint(&format!("there is no {route}; the Allow header lists the methods of this path"))
+            }
+            Self::NotFound { what, id } => not_found(what, id),
+            Self::NothingToCancel(agent) => Answer::new(
+                StatusCode::CONFLICT,
+                "nothing_to_cancel",
+                format!("No active runs to cancel for agent {agent}"),
+            )
+            .final_(),
+            Self::MessageIsHistory => Answer::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "message_is_history",
+                "messages cannot be edited: they are what was said",
+            )
+            .hint("send a further message, or set the agent's message_ids"),
+            Self::RunFailed { run, error } => run_failed(*run, error),
+            Self::Internal => {
+                Answer::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "An unknown error occurred")
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Answer { status, mut body, mut headers } = self.answer();
+        body.insert("trace_id".to_owned(), RequestId::current().into());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        (status, headers, Value::Object(body).to_string()).into_response()
+    }
+}
+
+fn not_found(what: &str, id: &str) -> Answer {
+    // Clients compare this one by its text.
+    let detail = if what == "Agent" { "Agent not found".to_owned() } else { format!("{what} not found: {id}") };
+    let code = format!("{}_not_found", what.to_lowercase());
+    Answer::new(StatusCode::NOT_FOUND, &code, detail)
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    let says = refusal.to_string();
+    match refusal {
+        Refusal::NotFound { what, id } => not_found(what, id),
+        Refusal::Invalid(_) => Answer::new(StatusCode::BAD_REQUEST, "invalid_argument", says),
+        Refusal::Unprocessable(_) => {
+            Answer::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", says).with("examples", json!([]))
+        }
+        Refusal::Conflict(_) => Answer::new(StatusCode::CONFLICT, "conflict", says).final_(),
+        Refusal::Busy { run, .. } => {
+            let answer = Answer::new(StatusCode::CONFLICT, "conversation_busy", says).retry_after(Duration::from_secs(1));
+            match run {
+                Some(run) => answer.with("run_id", run.to_string()),
+                None => answer,
+            }
+        }
+        Refusal::QueueFull { retry_after, .. } => {
+            Answer::new(StatusCode::TOO_MANY_REQUESTS, "agent_queue_full", says).retry_after(*retry_after)
+        }
+        Refusal::Overloaded { retry_after, .. } => {
+            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "server_overloaded", says).retry_after(*retry_after)
+        }
+        Refusal::Draining => {
+            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", says).retry_after(Duration::from_secs(2))
+        }
+        Refusal::StorageFull { .. } => Answer::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", says)
+            .hint("reading, cancelling and deleting still work")
+            .final_(),
+        Refusal::Storage(_) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", says),
+        Refusal::Quarantined { .. } => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_quarantined", says)
+            .hint("the agent can still be read; the server's log says what is wrong with its history")
+            .final_(),
+        Refusal::UnknownModel(error) => match &**error {
+            ResolveError::BadForm { .. } => Answer::new(StatusCode::BAD_REQUEST, "malformed_model_handle", says),
+            ResolveError::UnknownProvider { .. } | ResolveError::UnknownModel { .. } => {
+                Answer::new(StatusCode::NOT_FOUND, "model_not_found", says).hint("GET /v1/models/ lists the models")
+            }
+        },
+        // Whether it was done is not known, so a client that repeats it by itself could do it twice.
+        Refusal::Unresponsive(_) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_unresponsive", says).final_(),
+    }
+}
+
+fn invalid_request(invalid: &Invalid) -> Answer {
+    Answer::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", invalid.printed())
+        .with("examples", json!(invalid.examples()))
+}
+
+fn unreadable(fault: &BodyFault) -> Answer {
+    let says = fault.to_string();
+    match fault {
+        BodyFault::TooLarge(_) => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", says)
+            .hint("the limit is the setting `max_body_bytes` (--max-body-bytes)")
+            .header(header::CONNECTION, "close"),
+        BodyFault::TooSlow => {
+            Answer::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", says).header(header::CONNECTION, "close")
+        }
+        BodyFault::Broken(_) => {
+            Answer::new(StatusCode::BAD_REQUEST, "body_broken", says).header(header::CONNECTION, "close")
+        }
+    }
+}
+
+/// The nested form of failed model calls; the plain one for what failed on our side.
+fn run_failed(run: RunId, error: &RunError) -> Answer {
+    let status = match error.error_type.as_str() {
+        "llm_authentication" => StatusCode::UNAUTHORIZED,
+        "llm_insufficient_credits" => StatusCode::PAYMENT_REQUIRED,
+        "llm_rate_limit" => StatusCode::TOO_MANY_REQUESTS,
+        "llm_timeout" => StatusCode::GATEWAY_TIMEOUT,
+        "llm_bad_request" => StatusCode::BAD_REQUEST,
+        "llm_error" | "llm_empty_response" => StatusCode::INTERNAL_SERVER_ERROR,
+        "context_window_overflow_in_system_prompt" => {
+            let code = "context_window_overflow_in_system_prompt";
+            return Answer::new(StatusCode::BAD_REQUEST, code, error.message.as_str()).with("run_id", run.to_string());
+        }
+        "interrupted" => {
+            let answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, "interrupted", error.message.as_str());
+            return answer.with("run_id", run.to_string()).retry_after(Duration::from_secs(2));
+        }
+        _ => {
+            let code = "internal_error";
+            return Answer::new(StatusCode::INTERNAL_SERVER_ERROR, code, "An unknown error occurred")
+                .with("run_id", run.to_string());
+        }
+    };
+    let nested = json!({ "type": error.error_type, "message": error.message, "detail": error.detail });
+    let mut answer = Answer::new(status, &error.error_type, Value::Null).with("error", nested);
+    answer.body.remove("detail");
+    match error.retry_after_s {
+        Some(seconds) => answer.retry_after(Duration::from_secs(seconds.into())),
+        None => answer,
+    }
+    .with("run_id", run.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body_of(error: ApiError) -> (u16, Value) {
+        let answer = error.answer();
+        (answer.status.as_u16(), Value::Object(answer.body))
+    }
+
+    fn run() -> RunId {
+        "run-123e4567-e89b-42d3-8456-426614174000".parse().unwrap()
+    }
+
+    fn failed(error_type: &str) -> ApiError {
+        let error = RunError {
+            error_type: error_type.to_owned(),
+            message: "it failed".to_owned(),
+            detail: Some("why".to_owned()),
+            retry_after_s: Some(7),
+        };
+        ApiError::RunFailed { run: run(), error }
+    }
+
+    #[test]
+    fn failed_model_calls_have_the_nested_form_and_their_status() {
+        for (error_type, status) in [
+            ("llm_authentication", 401),
+            ("llm_insufficient_credits", 402),
+            ("llm_rate_limit", 429),
+            ("llm_timeout", 504),
+            ("llm_bad_request", 400),
+            ("llm_error", 500),
+        ] {
+            let (found, body) = body_of(failed(error_type));
+            assert_eq!(found, status, "{error_type}");
+            assert_eq!(body["error"], json!({ "type": error_type, "message": "it failed", "detail": "why" }));
+            assert!(body.get("detail").is_none());
+        }
+        assert_eq!(failed("llm_rate_limit").answer().headers[header::RETRY_AFTER], "7");
+    }
+
+    #[test]
+    fn what_fails_inside_says_nothing_of_itself() {
+        let (status, body) = body_of(failed("internal_error"));
+        assert_eq!((status, &body["detail"]), (500, &json!("An unknown error occurred")));
+    }
+
+    #[test]
+    fn a_full_queue_names_the_time_to_wait() {
+        let refusal = Refusal::QueueFull { open: 32, retry_after: Duration::from_millis(1200) };
+        let answer = ApiError::from(refusal).answer();
+        assert_eq!((answer.status.as_u16(), &answer.headers[header::RETRY_AFTER]), (429, &HeaderValue::from_static("2")));
+    }
+
+    #[test]
+    fn an_unknown_agent_is_named_as_clients_expect() {
+        let agent: AgentId = "agent-123e4567-e89b-42d3-8456-426614174000".parse().unwrap();
+        let (status, body) = body_of(Refusal::no_agent(agent).into());
+        assert_eq!((status, &body["detail"], &body["code"]), (404, &json!("Agent not found"), &json!("agent_not_found")));
+    }
+
+    #[test]
+    fn a_conflict_that_stays_is_not_to_be_repeated() {
+        let agent = "agent-123e4567-e89b-42d3-8456-426614174000".parse().unwrap();
+        let answer = ApiError::NothingToCancel(agent).answer();
+        assert_eq!((answer.status.as_u16(), &answer.headers[SHOULD_RETRY]), (409, &HeaderValue::from_static("false")));
+    }
+}

@@ -1,0 +1,176 @@
+//! The description of the API, made from the code: every route is registered together with what is said of it here.
+//!
+//! Only the canonical paths are described: under `/v1`, without a slash at the end. The other spellings (see
+//! [`path`](super::path)) lead to the same handlers.
+
+use std::collections::BTreeMap;
+
+use axum::http::header;
+use bytes::Bytes;
+use utoipa::{
+    IntoResponses, OpenApi, ToSchema,
+    openapi::{
+        Content, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{App, agent_blocks, agent_tools, agents, blocks, health, messages, models, run_stream, runs, steps, tags, tools};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Retold",
+        description = "Stateful LLM agents on an event log, behind the Letta V1 REST API.\n\n\
+                       Every path is also served with a slash at the end, and under `/api`, `/api/v1` and `/latest` in \
+                       place of `/v1`. A failed request is answered with an `ErrorBody`, except for failed model calls, \
+                       which have a `ModelErrorBody`.",
+    ),
+    components(schemas(ErrorBody, ModelErrorBody)),
+    security((), ("password" = []))
+)]
+struct Api;
+
+/// All routes with their descriptions.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    let mut description = Api::openapi();
+    let password = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The server's password; needed when one is set."))
+        .build();
+    description
+        .components
+        .get_or_insert_default()
+        .security_schemes
+        .insert("password".to_owned(), SecurityScheme::Http(password).into());
+    OpenApiRouter::with_openapi(description)
+        .merge(agents::routes())
+        .merge(agent_blocks::routes())
+        .merge(agent_tools::routes())
+        .merge(messages::routes())
+        .merge(blocks::routes())
+        .merge(tools::routes())
+        .merge(runs::routes())
+        .merge(run_stream::routes())
+        .merge(steps::routes())
+        .merge(models::routes())
+        .merge(tags::routes())
+        .merge(health::routes())
+        .routes(routes!(openapi_json))
+}
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "server", operation_id = "openapi",
+    responses((status = 200, description = "The description of this API", body = serde_json::Value)))]
+async fn openapi_json(axum::extract::State(app): axum::extract::State<App>) -> impl axum::response::IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], app.description.clone())
+}
+
+/// A description as it is sent.
+pub(super) fn encode(description: &Description) -> Bytes {
+    description.to_json().map(Bytes::from).expect("a description is made of texts and lists, which always encode")
+}
+
+/// What a failed request is answered with.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it describes what `error` builds")]
+struct ErrorBody {
+    /// A sentence for a person.
+    detail: String,
+    /// Stable, for programs.
+    code: String,
+    /// The id of the request, as in `x-request-id`.
+    trace_id: String,
+    /// What to do.
+    hint: Option<String>,
+    /// What would have been right, where a value has the wrong form.
+    examples: Option<Vec<String>>,
+    /// The run it is about.
+    run_id: Option<String>,
+}
+
+/// What a failed model call is answered with.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it describes what `error` builds")]
+struct ModelErrorBody {
+    error: ModelErrorDetail,
+    /// Stable, for programs; the same as `error.type`.
+    code: String,
+    /// The id of the request, as in `x-request-id`.
+    trace_id: String,
+    /// The run that failed.
+    run_id: String,
+}
+
+/// What went wrong at the provider.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it describes what `error` builds")]
+struct ModelErrorDetail {
+    /// `llm_authentication`, `llm_insufficient_credits`, `llm_rate_limit`, `llm_timeout`, `llm_bad_request`, `llm_error`.
+    r#type: String,
+    /// A sentence for a person.
+    message: String,
+    /// What the provider said.
+    detail: Option<String>,
+}
+
+/// One line of a list of error responses: status, meaning, name of the body.
+type Line = (u16, &'static str, &'static str);
+
+const PLAIN: &str = "ErrorBody";
+const NESTED: &str = "ModelErrorBody";
+
+/// What every request may be answered with.
+const COMMON: [Line; 4] = [
+    (401, "A password is set, and it was not sent", PLAIN),
+    (422, "Something in the request does not have its form", PLAIN),
+    (500, "An unknown error occurred", PLAIN),
+    (503, "The server is overloaded, shutting down, or its storage failed", PLAIN),
+];
+const BAD_REQUEST: Line = (400, "The request makes no sense", PLAIN);
+const NOT_FOUND: Line = (404, "There is no such thing", PLAIN);
+const CONFLICT: Line = (409, "Something stands against it", PLAIN);
+const TOO_LARGE: Line = (413, "The body is larger than it may be", PLAIN);
+const FULL: Line = (507, "The disk is almost full", PLAIN);
+/// What a failed model call is answered with where the answer waits for the run.
+const MODEL: [Line; 5] = [
+    (402, "The provider wants money", NESTED),
+    (429, "The agent has too many open runs, or the provider too many requests", PLAIN),
+    (504, "The provider did not answer in time", NESTED),
+    (408, "The body came too slowly", PLAIN),
+    (403, "A web page of another origin asks", PLAIN),
+];
+
+fn responses(lines: &[&[Line]]) -> BTreeMap<String, RefOr<Response>> {
+    let response = |&(status, meaning, body): &Line| {
+        let content = Content::new(Some(Ref::from_schema_name(body)));
+        let response = ResponseBuilder::new().description(meaning).content("application/json", content).build();
+        (status.to_string(), RefOr::T(response))
+    };
+    COMMON.iter().chain(lines.iter().copied().flatten()).map(response).collect()
+}
+
+macro_rules! error_sets {
+    ($($(#[$doc:meta])* $name:ident = $lines:expr;)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                responses($lines)
+            }
+        }
+    )*};
+}
+
+error_sets! {
+    /// Errors of lists.
+    ListErrors = &[&[BAD_REQUEST, NOT_FOUND]];
+    /// Errors of reading one thing.
+    ReadErrors = &[&[NOT_FOUND]];
+    /// Errors of changing something.
+    WriteErrors = &[&[BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_LARGE, FULL]];
+    /// Errors of sending to an agent.
+    SendErrors = &[&[BAD_REQUEST, NOT_FOUND, TOO_LARGE, FULL], &MODEL];
+}

@@ -1,0 +1,54 @@
+//! Tools as resources. All of them come with the server, so there is nothing to wait for.
+
+use axum::Json as Answer;
+use retold_actors::tool::{BuiltinTool, builtins, by_id};
+use retold_events::ToolId;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    App,
+    error::ApiError,
+    extract::{Id, Query},
+    openapi::{ListErrors, ReadErrors},
+    page::{self, Page},
+};
+use crate::wire::{self, Tool, ToolsQuery};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::default().routes(routes!(list)).routes(routes!(count)).routes(routes!(retrieve))
+}
+
+/// Tools, a page at a time.
+#[utoipa::path(get, path = "/v1/tools", tag = "tools", operation_id = "list_tools",
+    responses((status = 200, description = "A page of tools", body = [Tool]), ListErrors))]
+async fn list(Query(asked): Query<ToolsQuery>) -> Result<Page<Tool>, ApiError> {
+    page_of(wanted(&asked), &asked.page)
+}
+
+/// How many tools there are.
+#[utoipa::path(get, path = "/v1/tools/count", tag = "tools", operation_id = "count_tools",
+    responses((status = 200, description = "Their number", body = usize), ListErrors))]
+async fn count(Query(asked): Query<ToolsQuery>) -> Answer<usize> {
+    Answer(wanted(&asked).len())
+}
+
+/// A tool.
+#[utoipa::path(get, path = "/v1/tools/{tool_id}", tag = "tools", operation_id = "retrieve_tool",
+    params(("tool_id" = String, Path, description = "The tool")),
+    responses((status = 200, description = "The tool", body = Tool), ReadErrors))]
+async fn retrieve(Id(tool): Id<ToolId>) -> Result<Answer<Tool>, ApiError> {
+    by_id(tool).map(|tool| Answer(Tool::from(tool))).ok_or(ApiError::NotFound { what: "Tool", id: tool.to_string() })
+}
+
+fn wanted(asked: &ToolsQuery) -> Vec<&'static BuiltinTool> {
+    builtins().iter().filter(|tool| asked.wants(tool)).collect()
+}
+
+/// A page of tools.
+pub(super) fn page_of(tools: Vec<&BuiltinTool>, page: &wire::Page) -> Result<Page<Tool>, ApiError> {
+    let page = page::asked(page)?;
+    for cursor in [page.after, page.before].into_iter().flatten() {
+        by_id(cursor).ok_or(ApiError::NotFound { what: "Cursor", id: cursor.to_string() })?;
+    }
+    Ok(Page::of(page::cut(tools, |tool| tool.id, &page), |tool| tool.id.to_string(), Tool::from))
+}
