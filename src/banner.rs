@@ -79,11 +79,24 @@ impl Discovery {
 
 /// The banner.
 #[must_use]
-pub fn banner(config: &Config, address: SocketAddr, discoveries: &[Discovery], took: Duration) -> String {
+pub fn banner(
+    config: &Config,
+    address: SocketAddr,
+    discoveries: &[Discovery],
+    took: Duration,
+) -> String {
     let mut text = format!("retold {} is ready on http://{address}\n", env!("CARGO_PKG_VERSION"));
-    rows(&mut text, "data", [format!("{}{}", config.data_dir.value.display(), suffix(&config.data_dir))]);
+    rows(
+        &mut text,
+        "data",
+        [format!("{}{}", config.data_dir.value.display(), suffix(&config.data_dir))],
+    );
     rows(&mut text, "access", [access(config)]);
-    rows(&mut text, "models", std::iter::once(built_in(config)).chain(discoveries.iter().map(Discovery::line)));
+    rows(
+        &mut text,
+        "models",
+        std::iter::once(built_in(config)).chain(discoveries.iter().map(Discovery::line)),
+    );
     rows(&mut text, "settings", settings(config));
     rows(&mut text, "note", config.notes.iter().cloned());
     rows(&mut text, "started", [format!("in {} ms", took.as_millis())]);
@@ -110,7 +123,9 @@ fn access(config: &Config) -> String {
             password.value.expose()
         ),
         Some(password) => format!("a password is demanded ({})", password.origin),
-        None if config.is_exposed() => "OPEN TO THE NETWORK without a password (--insecure)".to_owned(),
+        None if config.is_exposed() => {
+            "OPEN TO THE NETWORK without a password (--insecure)".to_owned()
+        }
         None => "no password; only this machine can connect".to_owned(),
     }
 }
@@ -130,8 +145,10 @@ fn settings(config: &Config) -> impl Iterator<Item = String> {
         let config_file = entry.key == "config" && config.file.is_some();
         (entry.origin != Origin::Default || config_file) && !shown_elsewhere.contains(&entry.key)
     });
-    let providers = config.providers.iter().map(|it| format!("provider {} ({})", it.name, it.origin()));
-    set.map(|entry| format!("{} = {} ({})", entry.key, entry.value.text(), entry.origin)).chain(providers)
+    let providers =
+        config.providers.iter().map(|it| format!("provider {} ({})", it.name, it.origin()));
+    set.map(|entry| format!("{} = {} ({})", entry.key, entry.value.text(), entry.origin))
+        .chain(providers)
 }
 
 #[cfg(test)]
@@ -146,7 +163,11 @@ mod tests {
         }
         Config::load(&Inputs {
             flags: given,
-            environment: [("HOME", "/home/ada")].iter().chain(env).copied().collect::<Environment>(),
+            environment: [("HOME", "/home/ada")]
+                .iter()
+                .chain(env)
+                .copied()
+                .collect::<Environment>(),
             directory: "/no/such/directory".into(),
             generated_password: "made-up".to_owned(),
         })
@@ -164,7 +185,8 @@ mod tests {
     #[test]
     fn the_first_line_is_what_scripts_look_for() {
         let text = shown(&config(&[], &[]), &[]);
-        let first = format!("retold {} is ready on http://127.0.0.1:8283\n", env!("CARGO_PKG_VERSION"));
+        let first =
+            format!("retold {} is ready on http://127.0.0.1:8283\n", env!("CARGO_PKG_VERSION"));
         assert!(text.starts_with(&first), "{text}");
     }
 
@@ -179,9 +201,15 @@ mod tests {
 
     #[test]
     fn every_setting_that_is_not_default_says_who_set_it() {
-        let env = [("RETOLD_DATA_DIR", "/d"), ("OPENAI_API_KEY", "sk-secret"), ("LETTA_PG_URI", "x")];
+        let env =
+            [("RETOLD_DATA_DIR", "/d"), ("OPENAI_API_KEY", "sk-secret"), ("LETTA_PG_URI", "x")];
         let text = shown(&config(&[("port", "9000")], &env), &[]);
-        for line in ["/d (RETOLD_DATA_DIR)", "port = 9000 (--port)", "provider openai (OPENAI_API_KEY)", "LETTA_PG_URI is not needed"] {
+        for line in [
+            "/d (RETOLD_DATA_DIR)",
+            "port = 9000 (--port)",
+            "provider openai (OPENAI_API_KEY)",
+            "LETTA_PG_URI is not needed",
+        ] {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("sk-secret"));
@@ -189,9 +217,14 @@ mod tests {
 
     #[test]
     fn a_made_up_password_is_shown_and_a_set_one_is_not() {
-        assert!(shown(&config(&[("secure", "true")], &[]), &[]).contains("password made-up (made up"));
+        assert!(
+            shown(&config(&[("secure", "true")], &[]), &[]).contains("password made-up (made up")
+        );
         let text = shown(&config(&[], &[("RETOLD_PASSWORD", "mine")]), &[]);
-        assert!(text.contains("a password is demanded (RETOLD_PASSWORD)") && !text.contains("mine"), "{text}");
+        assert!(
+            text.contains("a password is demanded (RETOLD_PASSWORD)") && !text.contains("mine"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -202,12 +235,21 @@ mod tests {
 
     #[test]
     fn each_provider_tells_what_it_has_or_why_not() {
-        let models = |count, first: &[&str]| Answer::Models { count, first: first.iter().map(ToString::to_string).collect() };
-        assert_eq!(discovery(models(5, &["a/x", "a/y"])).line(), "openai: 5 models (a/x, a/y, ...)");
+        let models = |count, first: &[&str]| Answer::Models {
+            count,
+            first: first.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(
+            discovery(models(5, &["a/x", "a/y"])).line(),
+            "openai: 5 models (a/x, a/y, ...)"
+        );
         assert_eq!(discovery(models(1, &["a/x"])).line(), "openai: 1 model (a/x)");
         assert_eq!(discovery(models(0, &[])).line(), "openai: no models at http://h/v1");
         assert_eq!(discovery(Answer::Pending).line(), "openai: asking http://h/v1");
-        assert_eq!(discovery(Answer::Failed("401".to_owned())).line(), "openai: no list of models: 401");
+        assert_eq!(
+            discovery(Answer::Failed("401".to_owned())).line(),
+            "openai: no list of models: 401"
+        );
         let text = shown(&config(&[], &[]), &[discovery(Answer::Pending)]);
         assert!(text.contains("\n            openai: asking"), "{text}");
     }

@@ -9,7 +9,9 @@ mod flags;
 mod serve;
 mod signals;
 
-use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    ffi::OsString, fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Instant,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -170,7 +172,9 @@ pub fn run(process: &Process) -> ExitCode {
 
 fn dispatch(command: Command, process: &Process) -> Exit {
     match command {
-        Command::Serve(flags) => with_config(process, flags.0, |config| serve::run(&config, process)),
+        Command::Serve(flags) => {
+            with_config(process, flags.0, |config| serve::run(&config, process))
+        }
         Command::Chat(ChatArgs { agent, model, flags }) => {
             with_config(process, flags.0, |config| chat::run(&config, agent, model, process))
         }
@@ -207,20 +211,30 @@ fn print(text: &str) -> Exit {
     Exit::Done
 }
 
-/// Says what went wrong, with its causes.
+/// Says what went wrong.
 fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    let mut text = format!("retold: {error}");
+    say(with_causes(error));
+    exit
+}
+
+/// Tells the person at the terminal. `eprintln!` would panic where nobody reads any more, and end the server.
+fn say(what: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "retold: {what}");
+}
+
+/// The error's message and its causes, unless the message already holds the innermost, which is the one that tells.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        // Some messages already hold their cause.
-        if !text.contains(&inner_text) {
-            text.push_str(&format!(": {inner_text}"));
-        }
+        causes.push(inner.to_string());
         cause = inner.source();
     }
-    eprintln!("{text}");
-    exit
+    if causes.last().is_some_and(|innermost| !text.contains(innermost.as_str())) {
+        text = format!("{text}: {}", causes.join(": "));
+    }
+    text
 }
 
 impl Process {
@@ -249,7 +263,9 @@ fn start_log(filter: &str, process: &Process) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)
-        .with_ansi(process.may_color());
+        .with_ansi(process.may_color())
+        // Complaining that nobody reads the log would panic for the same reason.
+        .log_internal_errors(false);
     // `Err` means that a log is already being written, as it is in tests.
     let _ = subscriber.try_init();
 }
@@ -271,7 +287,11 @@ mod tests {
 
     #[test]
     fn flags_of_settings_reach_the_configuration() {
-        let Ok(Command::Serve(flags)) = parse(&["serve", "--port", "9", "--secure", "--data-dir=/d"]) else { panic!() };
+        let Ok(Command::Serve(flags)) =
+            parse(&["serve", "--port", "9", "--secure", "--data-dir=/d"])
+        else {
+            panic!()
+        };
         let config = Config::load(&Inputs {
             flags: flags.0,
             environment: Environment::default(),
@@ -287,7 +307,9 @@ mod tests {
     fn chat_talks_to_the_default_agent_unless_told_otherwise() {
         let Ok(Command::Chat(chat)) = parse(&["chat"]) else { panic!() };
         assert_eq!((chat.agent.as_str(), chat.model), ("default", None));
-        let Ok(Command::Chat(chat)) = parse(&["chat", "--agent", "Ada", "--model", "a/b", "--url", "http://h"]) else {
+        let Ok(Command::Chat(chat)) =
+            parse(&["chat", "--agent", "Ada", "--model", "a/b", "--url", "http://h"])
+        else {
             panic!()
         };
         assert_eq!((chat.agent.as_str(), chat.model.as_deref()), ("Ada", Some("a/b")));
@@ -304,7 +326,13 @@ mod tests {
         let serve = command.find_subcommand_mut("serve").unwrap().render_help().to_string();
         for setting in crate::config::SETTINGS.iter().filter(|it| it.for_serve) {
             let names = setting.flag.into_iter().map(|flag| format!("--{flag}"));
-            let shown = setting.flag.is_some().then_some(setting.env).into_iter().flatten().map(ToString::to_string);
+            let shown = setting
+                .flag
+                .is_some()
+                .then_some(setting.env)
+                .into_iter()
+                .flatten()
+                .map(ToString::to_string);
             for name in names.chain(shown) {
                 assert!(serve.contains(&name), "{name}");
             }
@@ -315,8 +343,18 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_does_not_say_the_same_thing_twice() {
+    fn a_complaint_names_the_cause_once() {
+        let source = std::io::Error::other("no such thing");
+        let error = ConfigError::Unreadable { path: "x.toml".into(), source };
+        assert_eq!(with_causes(&error), "cannot read x.toml: no such thing");
+        let source = std::io::Error::other("x.toml");
+        let error = ConfigError::Unreadable { path: "x.toml".into(), source };
+        assert_eq!(with_causes(&error), "cannot read x.toml");
+    }
+
+    #[test]
+    fn a_signal_ends_with_128_and_its_number() {
         assert_eq!(ExitCode::from(Exit::Signal(2)), ExitCode::from(130));
-        assert_eq!(complain(&std::io::Error::other("x"), Exit::DataDir), Exit::DataDir);
+        assert_eq!(ExitCode::from(Exit::Signal(15)), ExitCode::from(143));
     }
 }

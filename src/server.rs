@@ -100,8 +100,8 @@ impl Server {
         let address =
             listener.local_addr().map_err(|source| StartError::Listen { address: config.address(), source })?;
         let host = Host::open(store, Arc::clone(&catalog), options(config)).await?;
-        let service = http::service(host.clone(), config, address);
         let stop = Stop::default();
+        let service = http::service(host.clone(), config, address, stop.gently.clone());
         let serving = tokio::spawn(http::serve(listener, service, limits(config), stop.clone()));
         let discovering = tokio::spawn(discover(catalog, config.providers.is_empty()));
         Ok(Self { address, host, stop, serving, discovering })

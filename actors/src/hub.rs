@@ -36,8 +36,17 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct Feed {
     ring: Mutex<Ring>,
-    /// Number of the last durable item. Written after the ring.
-    last: watch::Sender<u64>,
+    /// How far it has come. Written after the ring.
+    progress: watch::Sender<Progress>,
+}
+
+/// How far a live run's output has come.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// Number of the last durable item.
+    last: u64,
+    /// Whether that is the end.
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +70,10 @@ impl Hub {
 
     /// Begins the feed of a run whose last recorded item is `last`.
     pub(crate) fn open(&self, run: RunId, last: u64) {
-        let feed = Feed { ring: Mutex::default(), last: watch::Sender::new(last) };
+        let feed = Feed {
+            ring: Mutex::default(),
+            progress: watch::Sender::new(Progress { last, ended: false }),
+        };
         self.feeds
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -88,14 +100,14 @@ impl Hub {
                 bytes,
                 items: items.into(),
             });
-            feed.last.send_replace(last);
+            feed.progress.send_replace(Progress { last, ended });
         }
     }
 
     /// Follows a run from item `after + 1` on.
     pub(crate) fn follow(&self, run: RunId, after: u64) -> Follow {
         let feed = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
-        let last = feed.as_ref().map(|feed| feed.last.subscribe());
+        let last = feed.as_ref().map(|feed| feed.progress.subscribe());
         Follow { log: self.log.clone(), run, cursor: after, live: feed.zip(last), ended: false }
     }
 }
@@ -133,7 +145,7 @@ pub struct Follow {
     log: Log,
     run: RunId,
     cursor: u64,
-    live: Option<(Arc<Feed>, watch::Receiver<u64>)>,
+    live: Option<(Arc<Feed>, watch::Receiver<Progress>)>,
     ended: bool,
 }
 
@@ -150,17 +162,19 @@ impl Follow {
             if self.ended {
                 return Ok(None);
             }
-            let newest = self.live.as_mut().map(|(_, last)| *last.borrow_and_update());
+            let progress = self.live.as_mut().map(|(_, progress)| *progress.borrow_and_update());
             if let Some(items) = self.from_ring() {
                 return Ok(Some(self.advance(items)));
             }
-            if newest.is_none_or(|newest| newest > self.cursor) {
+            if progress.is_none_or(|progress| progress.last > self.cursor) {
                 match self.from_log().await? {
                     Some(items) => return Ok(Some(self.advance(items))),
                     // Not live and nothing left: the log has no end for it, or the cursor is past the end.
-                    None if newest.is_none() => return self.only_the_end().await,
+                    None if progress.is_none() => return self.only_the_end().await,
                     None => {}
                 }
+            } else if progress.is_some_and(|progress| progress.ended) {
+                return self.only_the_end().await;
             }
             let Some((_, last)) = &mut self.live else { continue };
             if last.changed().await.is_err() {

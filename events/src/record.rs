@@ -149,3 +149,29 @@ impl Record {
         Ok(Recorded { seq, position, at, run, id, event })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{agent, block};
+
+    #[test]
+    fn a_record_is_understood_by_its_own_aggregate_only() {
+        let event = agent::Event::Deleted(agent::Deleted {});
+        let record = Record {
+            stream: StreamId::Agent(AgentId::from_uuid(uuid::Uuid::nil())),
+            seq: Seq(4),
+            position: Position(9),
+            epoch: 1,
+            id: Ulid(5),
+            causation: Ulid::nil(),
+            run: None,
+            at: Timestamp::from_micros(6),
+            encoded: event.encode(),
+        };
+        let recorded = record.decode::<agent::Event>().unwrap();
+        assert_eq!((recorded.seq, recorded.position), (Seq(4), Position(9)));
+        assert_eq!(recorded.event, event);
+        assert_eq!(record.decode::<block::Event>(), Err(DecodeError::UnknownType(110)));
+    }
+}

@@ -3,6 +3,11 @@
 //! Counts decide when a conversation is compacted and what the context overview shows; what was billed comes from the
 //! provider. One tokenizer serves all models: exact for OpenAI's `o200k_base` models, an estimate for every other
 //! (Claude's and Llama's counts of English differ from it by some 10-20 percent, judgement).
+//!
+//! **Cost.** The tokenizer is built on first use, once for the process: 0.48 s and 44 MiB resident, both paid by nobody
+//! who never counts. Afterwards 1 MiB of prose takes 77 ms (73 ns a byte), the worst texts found (one letter or white
+//! space throughout) 0.4-0.5 s. Do the first count on a thread that may block. Measured by
+//! `measure_first_use_and_rate` below, optimised, on a 2-core machine with a load of 6.
 
 use std::borrow::Cow;
 
@@ -149,7 +154,8 @@ mod tests {
         assert!(clipped.len() <= 8 && clipped.ends_with('…'), "{clipped}");
     }
 
-    /// Prints the figures of the module's documentation; run with `--run-ignored only --no-capture --release`.
+    /// Prints the figures of the module's documentation:
+    /// `cargo test --release -p retold-models measure -- --ignored --nocapture --test-threads=1`.
     #[test]
     #[ignore = "a measurement, not a rule"]
     fn measure_first_use_and_rate() {

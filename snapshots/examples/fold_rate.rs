@@ -106,7 +106,7 @@ fn turn_events(turn: u128, at: Timestamp) -> Vec<Event> {
             total_ns: 2_000,
         }),
     ];
-    if turn % WINDOW == 0 {
+    if turn.is_multiple_of(WINDOW) {
         events.push(Event::ContextCompacted(ContextCompacted {
             conversation: None,
             summary: message(summary, Role::Summary, "They spoke of many things.", at),

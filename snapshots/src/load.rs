@@ -113,7 +113,7 @@ pub fn agent(
 /// A block as it stands, or as it stood at `until`. `None` when there was none.
 ///
 /// # Errors
-/// As [`agent`].
+/// As [`agent()`].
 pub fn block(
     store: &dyn EventStore,
     id: BlockId,

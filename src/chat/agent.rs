@@ -13,7 +13,11 @@ pub(crate) struct Chosen {
 }
 
 /// Finds the agent called `wanted`, an id or a name, and sees to it that it uses `model` if one is given.
-pub(crate) async fn choose(client: &Client, wanted: &str, model: Option<&str>) -> Result<Chosen, ChatError> {
+pub(crate) async fn choose(
+    client: &Client,
+    wanted: &str,
+    model: Option<&str>,
+) -> Result<Chosen, ChatError> {
     let found = if is_id(wanted) {
         let agent = client.agent(wanted).await?;
         let agent = agent.ok_or_else(|| ChatError::NoSuchAgent { id: wanted.to_owned() })?;
@@ -35,7 +39,9 @@ fn is_id(wanted: &str) -> bool {
 async fn by_name(client: &Client, name: &str) -> Result<Option<Chosen>, ChatError> {
     let mut agents = client.agents_named(name).await?.into_iter();
     let Some(agent) = agents.next() else { return Ok(None) };
-    let note = agents.next().map(|_| format!("several agents are called {name}; this is the newest, {}", agent.id));
+    let note = agents
+        .next()
+        .map(|_| format!("several agents are called {name}; this is the newest, {}", agent.id));
     Ok(Some(Chosen { agent, note }))
 }
 
@@ -43,15 +49,23 @@ async fn create(client: &Client, name: &str, model: Option<&str>) -> Result<Chos
     match client.create_agent(name, model).await {
         Ok(agent) => Ok(Chosen { agent, note: Some(format!("created the agent {name}")) }),
         // Without a default the server asks for a model; the list is what the user needs to answer.
-        Err(ChatError::Refused { status: 400, message }) if model.is_none() && message.contains("model") => {
+        Err(ChatError::Refused { status: 400, message })
+            if model.is_none() && message.contains("model") =>
+        {
             Err(ChatError::NeedsModel { models: client.models().await.unwrap_or_default() })
         }
         Err(error) => Err(error),
     }
 }
 
-async fn with_model(client: &Client, found: Chosen, model: Option<&str>) -> Result<Chosen, ChatError> {
-    let Some(model) = model.filter(|model| found.agent.model.as_deref() != Some(model)) else { return Ok(found) };
+async fn with_model(
+    client: &Client,
+    found: Chosen,
+    model: Option<&str>,
+) -> Result<Chosen, ChatError> {
+    let Some(model) = model.filter(|model| found.agent.model.as_deref() != Some(model)) else {
+        return Ok(found);
+    };
     let agent = client.set_model(&found.agent.id, model).await?;
     Ok(Chosen { agent, note: Some(format!("{} now uses {model}", found.agent.name)) })
 }

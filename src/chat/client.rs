@@ -57,7 +57,8 @@ impl Client {
     pub(crate) fn new(url: &str, password: Option<Secret>) -> Result<Self, ChatError> {
         let base = url.trim_end_matches('/');
         let base = base.strip_suffix("/v1").unwrap_or(base).to_owned();
-        let http = http(&base).map_err(|source| ChatError::Unreachable { url: base.clone(), source })?;
+        let http =
+            http(&base).map_err(|source| ChatError::Unreachable { url: base.clone(), source })?;
         Ok(Self { http, base, password })
     }
 
@@ -70,7 +71,9 @@ impl Client {
     pub(crate) async fn is_healthy(&self, wait: Duration) -> bool {
         let asked = self.http.get(format!("{}/v1/health/", self.base)).timeout(wait).send().await;
         let Ok(answer) = asked else { return false };
-        let Ok(Ok(health)) = tokio::time::timeout(wait, parsed::<Value>(answer)).await else { return false };
+        let Ok(Ok(health)) = tokio::time::timeout(wait, parsed::<Value>(answer)).await else {
+            return false;
+        };
         health["version"].is_string() && health["status"] == "ok"
     }
 
@@ -86,13 +89,18 @@ impl Client {
     pub(crate) async fn agents_named(&self, name: &str) -> Result<Vec<Agent>, ChatError> {
         let mut url = self.endpoint(&["agents", ""])?;
         url.query_pairs_mut().append_pair("name", name).append_pair("limit", "2");
-        let agents: Vec<Agent> = parsed(self.ask(self.authorized(self.http.get(url))).await?).await?;
+        let agents: Vec<Agent> =
+            parsed(self.ask(self.authorized(self.http.get(url))).await?).await?;
         // A server that ignored the filter must not make us talk to somebody else.
         Ok(agents.into_iter().filter(|agent| agent.name == name).collect())
     }
 
     /// Creates an agent with the two usual blocks; without a model it gets the server's default.
-    pub(crate) async fn create_agent(&self, name: &str, model: Option<&str>) -> Result<Agent, ChatError> {
+    pub(crate) async fn create_agent(
+        &self,
+        name: &str,
+        model: Option<&str>,
+    ) -> Result<Agent, ChatError> {
         let mut body = json!({
             "name": name,
             "memory_blocks": [
@@ -108,20 +116,23 @@ impl Client {
 
     /// Gives an agent another model.
     pub(crate) async fn set_model(&self, id: &str, model: &str) -> Result<Agent, ChatError> {
-        let request = self.request(Method::PATCH, &["agents", id])?.json(&json!({ "model": model }));
+        let request =
+            self.request(Method::PATCH, &["agents", id])?.json(&json!({ "model": model }));
         parsed(self.ask(request).await?).await
     }
 
     /// The handles of all models.
     pub(crate) async fn models(&self) -> Result<Vec<String>, ChatError> {
-        let models: Vec<Model> = parsed(self.ask(self.request(Method::GET, &["models", ""])?).await?).await?;
+        let models: Vec<Model> =
+            parsed(self.ask(self.request(Method::GET, &["models", ""])?).await?).await?;
         Ok(models.into_iter().filter_map(|model| model.handle).collect())
     }
 
     /// Cancels a run, or whatever the agent is doing.
     pub(crate) async fn cancel(&self, agent: &str, run: Option<&str>) -> Result<(), ChatError> {
         let body = run.map_or_else(|| json!({}), |run| json!({ "run_ids": [run] }));
-        let request = self.request(Method::POST, &["agents", agent, "messages", "cancel"])?.json(&body);
+        let request =
+            self.request(Method::POST, &["agents", agent, "messages", "cancel"])?.json(&body);
         match self.ask(request).await {
             // There was nothing left to cancel.
             Ok(_) | Err(ChatError::Refused { status: 409, .. }) => Ok(()),
@@ -137,7 +148,8 @@ impl Client {
             "stream_tokens": true,
             "include_pings": true,
         });
-        let request = self.request(Method::POST, &["agents", agent, "messages", "stream"])?.json(&body);
+        let request =
+            self.request(Method::POST, &["agents", agent, "messages", "stream"])?.json(&body);
         let (sender, frames) = mpsc::channel(FRAMES);
         let client = self.clone();
         let task = tokio::spawn(async move {
@@ -159,7 +171,9 @@ impl Client {
         let mut parser = sse::Parser::default();
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|source| self.unreachable(source))?;
-            let events = parser.push(&bytes).map_err(|sse::TooLong| nonsense("an event of the stream is too long"))?;
+            let events = parser
+                .push(&bytes)
+                .map_err(|sse::TooLong| nonsense("an event of the stream is too long"))?;
             for event in events {
                 for frame in frame::read(&event.data).map_err(nonsense)? {
                     if sender.send(Ok(frame)).await.is_err() {
@@ -202,7 +216,9 @@ impl Client {
     /// A 401 of the server itself, or of the model's provider, whose error has another shape.
     async fn unauthorized(&self, answer: Response) -> ChatError {
         match refusal(answer).await {
-            message if message == "Unauthorized" => ChatError::Unauthorized { url: self.base.clone() },
+            message if message == "Unauthorized" => {
+                ChatError::Unauthorized { url: self.base.clone() }
+            }
             message => ChatError::Refused { status: 401, message },
         }
     }
@@ -269,6 +285,8 @@ async fn bounded(answer: Response) -> Result<Vec<u8>, ChatError> {
 async fn refusal(answer: Response) -> String {
     let bytes = bounded(answer).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let said = [&body["detail"], &body["detail"]["message"], &body["error"]["message"]].into_iter().find_map(Value::as_str);
+    let said = [&body["detail"], &body["detail"]["message"], &body["error"]["message"]]
+        .into_iter()
+        .find_map(Value::as_str);
     said.map_or_else(|| String::from_utf8_lossy(&bytes).chars().take(200).collect(), str::to_owned)
 }

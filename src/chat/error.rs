@@ -67,7 +67,11 @@ fn choices(models: &[String]) -> String {
     match models {
         [] => String::new(),
         few if few.len() <= CHOICES => format!("; the server has {}", few.join(", ")),
-        many => format!("; the server has {} and {} more", many[..CHOICES].join(", "), many.len() - CHOICES),
+        many => format!(
+            "; the server has {} and {} more",
+            many[..CHOICES].join(", "),
+            many.len() - CHOICES
+        ),
     }
 }
 

@@ -56,7 +56,10 @@ pub(crate) fn read(data: &str) -> Result<Vec<Frame>, serde_json::Error> {
         "tool_call_message" => tool_calls(&value, false),
         "approval_request_message" => tool_calls(&value, true),
         "tool_return_message" => {
-            vec![Frame::ToolReturn { ok: text(&value, "status") != "error", text: content(&value["tool_return"]) }]
+            vec![Frame::ToolReturn {
+                ok: text(&value, "status") != "error",
+                text: content(&value["tool_return"]),
+            }]
         }
         "summary_message" => vec![Frame::Summary],
         "stop_reason" => vec![Frame::Stopped(text(&value, "stop_reason"))],
@@ -108,7 +111,9 @@ mod tests {
     #[test]
     fn content_may_be_a_string_or_parts() {
         for content in [r#""hi""#, r#"[{"type":"text","text":"h"},{"type":"text","text":"i"}]"#] {
-            let frame = one(&format!(r#"{{"message_type":"assistant_message","id":"m","content":{content}}}"#));
+            let frame = one(&format!(
+                r#"{{"message_type":"assistant_message","id":"m","content":{content}}}"#
+            ));
             assert_eq!(frame, Frame::Answer { message: "m".to_owned(), text: "hi".to_owned() });
         }
     }
@@ -116,9 +121,15 @@ mod tests {
     #[test]
     fn a_delta_and_a_whole_tool_call_are_both_read() {
         let delta = r#"{"name":null,"arguments":"{\"a\"","tool_call_id":"c"}"#;
-        let expected = Frame::ToolCall(ToolCall { id: "c".to_owned(), arguments: "{\"a\"".to_owned(), ..ToolCall::default() });
+        let expected = Frame::ToolCall(ToolCall {
+            id: "c".to_owned(),
+            arguments: "{\"a\"".to_owned(),
+            ..ToolCall::default()
+        });
         for calls in [delta.to_owned(), format!("[{delta}]"), "null".to_owned()] {
-            let data = format!(r#"{{"message_type":"tool_call_message","tool_call":{delta},"tool_calls":{calls}}}"#);
+            let data = format!(
+                r#"{{"message_type":"tool_call_message","tool_call":{delta},"tool_calls":{calls}}}"#
+            );
             assert_eq!(one(&data), expected);
         }
     }

@@ -63,9 +63,23 @@ impl<I, O, E> Terminal<'_, I, O, E> {
     }
 }
 
+/// What `work` gives, or `None` if Ctrl-C comes first.
+async fn unless_interrupted<T>(
+    interrupts: &mut mpsc::Receiver<()>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        result = work => Some(result),
+        Some(()) = interrupts.recv() => None,
+    }
+}
+
 impl<I, O, E> fmt::Debug for Terminal<'_, I, O, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Terminal").field("style", &self.style).field("interactive", &self.interactive).finish()
+        f.debug_struct("Terminal")
+            .field("style", &self.style)
+            .field("interactive", &self.interactive)
+            .finish()
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     ChatError, Conversation, Ending, Terminal, agent,
     client::Client,
     turn::{self, End},
+    unless_interrupted,
 };
 
 /// Longest message read from standard input: half of what the server takes by default, which leaves room for JSON's
@@ -25,11 +26,15 @@ where
     O: Write,
     E: Write,
 {
-    let message = tokio::select! {
-        message = whole_input(&mut terminal.input) => message?,
-        Some(()) = terminal.interrupts.recv() => return Ok(Ending::Interrupted),
-    };
-    let chosen = agent::choose(client, &conversation.agent, conversation.model.as_deref()).await?;
+    let Terminal { input, interrupts, .. } = terminal;
+    let prepared = unless_interrupted(interrupts, async {
+        let message = whole_input(input).await?;
+        let chosen =
+            agent::choose(client, &conversation.agent, conversation.model.as_deref()).await?;
+        Ok::<_, ChatError>((message, chosen))
+    });
+    let Some(prepared) = prepared.await else { return Ok(Ending::Interrupted) };
+    let (message, chosen) = prepared?;
     Ok(match turn::take(client, &chosen.agent, &message, terminal, true).await? {
         End::Answered => Ending::Done,
         End::Failed => Ending::Failed,

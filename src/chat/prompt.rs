@@ -9,6 +9,7 @@ use super::{
     agent::{self, Chosen},
     client::Client,
     turn::{self, End},
+    unless_interrupted,
 };
 
 const PROMPT: &str = "you> ";
@@ -24,7 +25,11 @@ where
     O: Write,
     E: Write,
 {
-    let chosen = agent::choose(client, &conversation.agent, conversation.model.as_deref()).await?;
+    let choice = agent::choose(client, &conversation.agent, conversation.model.as_deref());
+    let Some(chosen) = unless_interrupted(terminal.interrupts, choice).await else {
+        return Ok(Ending::Interrupted);
+    };
+    let chosen = chosen?;
     greet(client, &chosen, &mut terminal.asides)?;
     loop {
         let message = match line(terminal).await? {
@@ -39,7 +44,11 @@ where
     }
 }
 
-fn greet(client: &Client, Chosen { agent, note }: &Chosen, asides: &mut impl Write) -> io::Result<()> {
+fn greet(
+    client: &Client,
+    Chosen { agent, note }: &Chosen,
+    asides: &mut impl Write,
+) -> io::Result<()> {
     if let Some(note) = note {
         writeln!(asides, "{note}")?;
     }

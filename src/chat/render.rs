@@ -140,7 +140,11 @@ impl Renderer {
 
 fn call_line(call: &ToolCall) -> String {
     let line = format!("-> {}({})", one_line(&call.name), one_line(&call.arguments));
-    if call.needs_approval { format!("{line} waits for approval, which has to be given through the API") } else { line }
+    if call.needs_approval {
+        format!("{line} waits for approval, which has to be given through the API")
+    } else {
+        line
+    }
 }
 
 /// Why a run stopped before its natural end, for a person.
@@ -206,14 +210,20 @@ mod tests {
     fn a_turn_shows_the_answer_on_its_own_and_the_rest_beside_it() {
         let (answer, asides) = show(false, TURN);
         assert_eq!(answer, "One moment.\nHello, Ada.\n");
-        assert_eq!(asides, "thinking: A name.\n-> memory_insert({\"label\": \"human\"})\n<- done well\n");
+        assert_eq!(
+            asides,
+            "thinking: A name.\n-> memory_insert({\"label\": \"human\"})\n<- done well\n"
+        );
     }
 
     #[test]
     fn asides_are_dim_when_there_are_colours() {
         let (answer, asides) = show(true, TURN);
         assert!(!answer.contains('\x1b'));
-        assert!(asides.starts_with("\x1b[2mthinking: A name.\x1b[0m\n\x1b[2m-> memory_insert"), "{asides:?}");
+        assert!(
+            asides.starts_with("\x1b[2mthinking: A name.\x1b[0m\n\x1b[2m-> memory_insert"),
+            "{asides:?}"
+        );
     }
 
     #[test]
@@ -224,7 +234,10 @@ mod tests {
             "[DONE]",
         ];
         let (answer, asides) = show(false, &events);
-        assert_eq!((answer.as_str(), asides.as_str()), ("Hel\n", "error: the model timed out\n  no byte in 60 s\n"));
+        assert_eq!(
+            (answer.as_str(), asides.as_str()),
+            ("Hel\n", "error: the model timed out\n  no byte in 60 s\n")
+        );
     }
 
     #[test]

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn events_are_the_same_wherever_the_bytes_are_cut() {
-        let stream = ": comment\n\nevent: error\ndata: {\"a\":\"é\"}\n\ndata: x\r\ndata: y\r\n\r\n".as_bytes();
+        let stream = ": comment\n\nevent: error\ndata: {\"a\":\"é\"}\n\ndata: x\r\ndata: y\r\n\r\n"
+            .as_bytes();
         for cut in 0..=stream.len() {
             let mut parser = Parser::default();
             let mut events = parser.push(&stream[..cut]).unwrap();

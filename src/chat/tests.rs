@@ -1,153 +1,13 @@
 //! Whole conversations against a small fake server over a real socket.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+mod fake;
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::{Request, State},
-    http::{Method, StatusCode, header},
-    response::{IntoResponse, Response},
-};
-use futures_util::stream;
-use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use serde_json::{Value, json};
-use tokio::sync::Notify;
+use std::sync::atomic::Ordering;
 
+use serde_json::json;
+
+use self::fake::{Fake, HANG, ID, agent, done, ping, said, stopped};
 use super::*;
-
-const ID: &str = "agent-123e4567-e89b-42d3-8456-426614174000";
-
-/// What the fake knows, and what it heard.
-#[derive(Default)]
-struct Fake {
-    agents: Vec<Value>,
-    /// Data of the events of every answer. `HANG` waits for a cancellation.
-    script: Vec<String>,
-    password: Option<&'static str>,
-    has_default_model: bool,
-    ignores_cancel: bool,
-    cancelled: Notify,
-    was_cancelled: AtomicBool,
-    heard: Mutex<Vec<(String, Value)>>,
-}
-
-const HANG: &str = "hang";
-
-fn agent(id: &str, name: &str) -> Value {
-    json!({ "id": id, "name": name, "model": "retold/rehearsal", "agent_type": "letta_v1_agent" })
-}
-
-fn ping() -> String {
-    json!({ "message_type": "ping", "run_id": "run-7" }).to_string()
-}
-
-fn said(text: &str) -> String {
-    json!({ "message_type": "assistant_message", "id": "message-1", "content": text }).to_string()
-}
-
-fn stopped(reason: &str) -> String {
-    json!({ "message_type": "stop_reason", "stop_reason": reason }).to_string()
-}
-
-fn done() -> String {
-    "[DONE]".to_owned()
-}
-
-impl Fake {
-    /// A server with one agent called `default` that answers with `script`.
-    fn answering(script: impl IntoIterator<Item = String>) -> Self {
-        let agents = vec![agent(ID, "default")];
-        Self { agents, script: script.into_iter().collect(), has_default_model: true, ..Self::default() }
-    }
-
-    async fn start(self) -> (Arc<Self>, String) {
-        let fake = Arc::new(self);
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&fake));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let service = TowerToHyperService::new(router.clone());
-                let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-                tokio::spawn(async move { connection.await.is_ok() });
-            }
-        });
-        (fake, url)
-    }
-
-    fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().iter().map(|(what, _)| what.clone()).collect()
-    }
-
-    fn body_of(&self, what: &str) -> Value {
-        self.heard.lock().unwrap().iter().find(|(heard, _)| heard == what).unwrap().1.clone()
-    }
-
-    fn events(self: Arc<Self>) -> Body {
-        let script = self.script.clone().into_iter();
-        Body::from_stream(stream::unfold((self, script), |(fake, mut script)| async move {
-            let mut data = script.next()?;
-            if data == HANG {
-                fake.cancelled.notified().await;
-                data = script.next()?;
-            }
-            Some((Ok::<_, std::convert::Infallible>(format!("data: {data}\n\n")), (fake, script)))
-        }))
-    }
-}
-
-async fn answer(State(fake): State<Arc<Fake>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = serde_json::from_slice(&to_bytes(body, 1 << 20).await.unwrap()).unwrap_or(Value::Null);
-    let path = parts.uri.path_and_query().unwrap().to_string();
-    fake.heard.lock().unwrap().push((format!("{} {path}", parts.method), body.clone()));
-    let bearer = fake.password.map(|password| format!("Bearer {password}"));
-    let given = parts.headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
-    if path == "/v1/health/" {
-        return axum::Json(json!({ "version": "1", "status": "ok" })).into_response();
-    }
-    if bearer.is_some() && bearer != given {
-        return refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
-    }
-    route(fake, &parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body)
-}
-
-fn route(fake: Arc<Fake>, method: &Method, path: &str, query: &str, body: &Value) -> Response {
-    let known = fake.agents.iter().find(|agent| path.ends_with(agent["id"].as_str().unwrap()));
-    match (method.as_str(), path) {
-        ("GET", "/v1/models/") => axum::Json(json!([{ "handle": "openai/a" }, { "handle": null }])).into_response(),
-        ("GET", "/v1/agents/") => {
-            let named = |agent: &&Value| query.starts_with(&format!("name={}&", agent["name"].as_str().unwrap()));
-            axum::Json(fake.agents.iter().filter(named).collect::<Vec<_>>()).into_response()
-        }
-        ("POST", "/v1/agents/") if body["model"].is_null() && !fake.has_default_model => {
-            refuse(StatusCode::BAD_REQUEST, "model is required: no default model is configured")
-        }
-        ("POST", "/v1/agents/") => axum::Json(agent(ID, body["name"].as_str().unwrap())).into_response(),
-        ("GET", _) => known.map_or_else(|| refuse(StatusCode::NOT_FOUND, "Agent not found"), |it| axum::Json(it).into_response()),
-        ("PATCH", _) => axum::Json(json!({ "id": ID, "name": "default", "model": body["model"] })).into_response(),
-        (_, path) if path.ends_with("/messages/stream") => {
-            ([(header::CONTENT_TYPE, "text/event-stream")], fake.events()).into_response()
-        }
-        (_, path) if path.ends_with("/messages/cancel") => {
-            fake.was_cancelled.store(true, Ordering::SeqCst);
-            if !fake.ignores_cancel {
-                fake.cancelled.notify_one();
-            }
-            axum::Json(json!({ "run-7": "cancelled" })).into_response()
-        }
-        _ => refuse(StatusCode::NOT_FOUND, "no such route"),
-    }
-}
-
-fn refuse(status: StatusCode, detail: &str) -> Response {
-    (status, axum::Json(json!({ "detail": detail }))).into_response()
-}
 
 /// What a conversation came to: its end, standard output, standard error.
 struct Came {
@@ -164,8 +24,12 @@ struct Talk {
 
 impl Talk {
     fn once(url: &str, input: &'static str) -> Self {
-        let conversation =
-            Conversation { url: url.to_owned(), password: None, agent: DEFAULT_AGENT.to_owned(), model: None };
+        let conversation = Conversation {
+            url: url.to_owned(),
+            password: None,
+            agent: DEFAULT_AGENT.to_owned(),
+            model: None,
+        };
         Self { conversation, input, interactive: false }
     }
 
@@ -198,7 +62,9 @@ impl Talk {
 }
 
 fn plain_answer() -> Fake {
-    let thinking = json!({ "message_type": "reasoning_message", "id": "message-1", "reasoning": "hm" }).to_string();
+    let thinking =
+        json!({ "message_type": "reasoning_message", "id": "message-1", "reasoning": "hm" })
+            .to_string();
     Fake::answering([ping(), thinking, said("Hel"), said("lo."), stopped("end_turn"), done()])
 }
 
@@ -215,11 +81,16 @@ async fn one_message_gives_the_answer_and_nothing_else() {
 
 #[tokio::test]
 async fn a_failed_run_is_a_failed_program() {
-    let error = json!({ "message_type": "error_message", "message": "the model timed out", "detail": "" }).to_string();
+    let error =
+        json!({ "message_type": "error_message", "message": "the model timed out", "detail": "" })
+            .to_string();
     for (script, said) in [
         (vec![ping(), stopped("llm_api_error"), error, done()], "error: the model timed out\n"),
         (vec![ping(), stopped("max_tokens_exceeded"), done()], "(stopped: max_tokens_exceeded)\n"),
-        (vec![ping(), said("Hel")], "error: the server closed the stream before the answer was complete\n"),
+        (
+            vec![ping(), said("Hel")],
+            "error: the server closed the stream before the answer was complete\n",
+        ),
     ] {
         let (_, url) = Fake::answering(script).start().await;
         let came = Talk::once(&url, "hello").run().await;
@@ -241,7 +112,11 @@ async fn the_prompt_answers_line_by_line_until_the_input_ends() {
     let came = Talk::at_the_prompt(&url, "one\n\ntwo").run().await;
     assert_eq!(came.ending.unwrap(), Ending::Done);
     assert_eq!(came.answers, "Hello.\nHello.\n");
-    assert!(came.asides.contains("talking to default (retold/rehearsal) at http://127.0.0.1"), "{}", came.asides);
+    assert!(
+        came.asides.contains("talking to default (retold/rehearsal) at http://127.0.0.1"),
+        "{}",
+        came.asides
+    );
     assert!(came.asides.contains("you> thinking: hm\n"), "{}", came.asides);
     let messages = fake.heard().iter().filter(|heard| heard.ends_with("/messages/stream")).count();
     assert_eq!(messages, 2);
@@ -252,7 +127,12 @@ async fn a_failed_answer_does_not_end_the_conversation() {
     let (_, url) = Fake::answering(["nonsense".to_owned()]).start().await;
     let came = Talk::at_the_prompt(&url, "one\ntwo\n").run().await;
     assert_eq!(came.ending.unwrap(), Ending::Done);
-    assert_eq!(came.asides.matches("error: the server's answer is not what").count(), 2, "{}", came.asides);
+    assert_eq!(
+        came.asides.matches("error: the server's answer is not what").count(),
+        2,
+        "{}",
+        came.asides
+    );
 }
 
 #[tokio::test]
@@ -267,11 +147,15 @@ async fn ctrl_c_cancels_the_run_and_the_conversation_goes_on() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         sender.send(()).await.unwrap();
     };
-    let (came, ()) = tokio::join!(Talk::at_the_prompt(&url, "one\n").run_with(&mut interrupts), press);
+    let (came, ()) =
+        tokio::join!(Talk::at_the_prompt(&url, "one\n").run_with(&mut interrupts), press);
     assert_eq!(came.ending.unwrap(), Ending::Done);
     assert_eq!(came.answers, "Hel\n");
     assert!(came.asides.contains("(cancelled)\n"), "{}", came.asides);
-    assert_eq!(fake.body_of(&format!("POST /v1/agents/{ID}/messages/cancel")), json!({ "run_ids": ["run-7"] }));
+    assert_eq!(
+        fake.body_of(&format!("POST /v1/agents/{ID}/messages/cancel")),
+        json!({ "run_ids": ["run-7"] })
+    );
 }
 
 #[tokio::test]
@@ -286,9 +170,7 @@ async fn ctrl_c_twice_leaves_even_if_the_server_does_not_react() {
         }
         sender.send(()).await.unwrap();
     };
-    // Not at the prompt, where the first press would already leave.
-    let mut talk = Talk::once(&url, "one");
-    talk.conversation.agent = ID.to_owned();
+    // One turn by itself: at the prompt the first press would already leave.
     let (came, ()) = tokio::join!(
         async {
             let (mut answers, mut asides) = (Vec::new(), Vec::new());
@@ -338,7 +220,8 @@ async fn a_name_that_nobody_has_is_created_with_the_usual_blocks() {
     assert_eq!(talk.run().await.ending.unwrap(), Ending::Done);
     let body = fake.body_of("POST /v1/agents/");
     assert_eq!(body["name"], "Ada L.");
-    let labels: Vec<_> = body["memory_blocks"].as_array().unwrap().iter().map(|block| &block["label"]).collect();
+    let labels: Vec<_> =
+        body["memory_blocks"].as_array().unwrap().iter().map(|block| &block["label"]).collect();
     assert_eq!(labels, ["human", "persona"]);
     assert_eq!(body.get("model"), None);
     assert!(fake.heard()[0].starts_with("GET /v1/agents/?name=Ada+L.&"), "{:?}", fake.heard());
@@ -357,9 +240,13 @@ async fn an_id_must_exist() {
 #[tokio::test]
 async fn of_several_agents_of_a_name_the_newest_is_taken_and_said() {
     let older = agent("agent-00000000-0000-4000-8000-000000000001", "default");
-    let (fake, url) = Fake { agents: vec![agent(ID, "default"), older], ..plain_answer() }.start().await;
+    let (fake, url) =
+        Fake { agents: vec![agent(ID, "default"), older], ..plain_answer() }.start().await;
     let came = Talk::at_the_prompt(&url, "hello\n").run().await;
-    assert!(came.asides.contains(&format!("several agents are called default; this is the newest, {ID}")));
+    assert!(
+        came.asides
+            .contains(&format!("several agents are called default; this is the newest, {ID}"))
+    );
     assert!(fake.heard().contains(&format!("POST /v1/agents/{ID}/messages/stream")));
 }
 
@@ -371,14 +258,16 @@ async fn another_model_is_set_and_the_same_one_is_not() {
         talk.conversation.model = Some(model.to_owned());
         talk.run().await.ending.unwrap();
     }
-    let changes: Vec<_> = fake.heard().into_iter().filter(|heard| heard.starts_with("PATCH")).collect();
+    let changes: Vec<_> =
+        fake.heard().into_iter().filter(|heard| heard.starts_with("PATCH")).collect();
     assert_eq!(changes, [format!("PATCH /v1/agents/{ID}")]);
     assert_eq!(fake.body_of(&changes[0]), json!({ "model": "openai/a" }));
 }
 
 #[tokio::test]
 async fn without_a_default_model_the_models_are_listed() {
-    let (_, url) = Fake { agents: vec![], has_default_model: false, ..plain_answer() }.start().await;
+    let (_, url) =
+        Fake { agents: vec![], has_default_model: false, ..plain_answer() }.start().await;
     let error = Talk::once(&url, "hello").run().await.ending.unwrap_err().to_string();
     assert_eq!(error, "the agent needs a model: give --model HANDLE; the server has openai/a");
 }
@@ -395,7 +284,8 @@ async fn a_password_is_asked_for_by_name_and_used_when_there_is_one() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_said_plainly() {
-    let error = Talk::once("http://127.0.0.1:1", "hello").run().await.ending.unwrap_err().to_string();
+    let error =
+        Talk::once("http://127.0.0.1:1", "hello").run().await.ending.unwrap_err().to_string();
     assert!(error.starts_with("cannot reach the server at http://127.0.0.1:1: "), "{error}");
     assert!(!is_server("http://127.0.0.1:1", Duration::from_millis(500)).await);
 }

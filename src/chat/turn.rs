@@ -98,7 +98,12 @@ impl Turn<'_> {
             Frame::Run(run) => self.run = Some(run.clone()),
             Frame::Failed { .. } => self.end = Some(End::Failed),
             Frame::Stopped(reason) => self.end = self.end.or(Some(end_of(reason))),
-            Frame::Reasoning(_) | Frame::ToolCall(_) | Frame::ToolReturn { .. } | Frame::Summary if self.quiet => {
+            Frame::Reasoning(_)
+            | Frame::ToolCall(_)
+            | Frame::ToolReturn { .. }
+            | Frame::Summary
+                if self.quiet =>
+            {
                 return Ok(());
             }
             Frame::Answer { .. }
@@ -119,10 +124,16 @@ impl Turn<'_> {
         self.cancelled_by = Some(Instant::now() + CANCEL_WAIT);
     }
 
-    fn finished<I, O: Write, E: Write>(mut self, terminal: &mut Terminal<'_, I, O, E>) -> Result<End, ChatError> {
+    fn finished<I, O: Write, E: Write>(
+        mut self,
+        terminal: &mut Terminal<'_, I, O, E>,
+    ) -> Result<End, ChatError> {
         self.end_line(terminal)?;
         let Some(end) = self.end else {
-            writeln!(terminal.asides, "error: the server closed the stream before the answer was complete")?;
+            writeln!(
+                terminal.asides,
+                "error: the server closed the stream before the answer was complete"
+            )?;
             return Ok(End::Failed);
         };
         Ok(end)
@@ -139,7 +150,10 @@ impl Turn<'_> {
         Ok(End::Failed)
     }
 
-    fn end_line<I, O: Write, E: Write>(&mut self, terminal: &mut Terminal<'_, I, O, E>) -> Result<(), ChatError> {
+    fn end_line<I, O: Write, E: Write>(
+        &mut self,
+        terminal: &mut Terminal<'_, I, O, E>,
+    ) -> Result<(), ChatError> {
         let pieces = self.renderer.end();
         print(pieces, terminal)
     }

@@ -12,7 +12,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Exit, Process, block_on, complain, start_log};
+use super::{Exit, Process, block_on, complain, say, start_log};
 use crate::{
     chat::{Conversation, Ending, Style, Terminal, is_server, talk},
     config::{Config, Origin, Secret},
@@ -29,13 +29,21 @@ const INTERRUPTS: usize = 4;
 const INTERRUPT: u8 = 2;
 
 /// Talks to an agent.
-pub(super) fn run(config: &Config, agent: String, model: Option<String>, process: &Process) -> Exit {
+pub(super) fn run(
+    config: &Config,
+    agent: String,
+    model: Option<String>,
+    process: &Process,
+) -> Exit {
     // An embedded server's usual messages would run through the conversation.
     start_log(if config.log.is_set() { &config.log.value } else { "warn" }, process);
     block_on(async {
         match running_server(config).await {
             Some(url) => {
-                let password = config.password.as_ref().filter(|password| password.origin != Origin::Generated);
+                let password = config
+                    .password
+                    .as_ref()
+                    .filter(|password| password.origin != Origin::Generated);
                 let password = password.map(|password| password.value.clone());
                 converse(&Conversation { url, password, agent, model }, process).await
             }
@@ -56,21 +64,29 @@ async fn running_server(config: &Config) -> Option<String> {
     let host = match config.host.value {
         IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        host => host,
+        host @ (IpAddr::V4(_) | IpAddr::V6(_)) => host,
     };
     let url = format!("http://{}", std::net::SocketAddr::new(host, config.port.value));
     is_server(&url, PROBE).await.then_some(url)
 }
 
 /// Starts a server inside this process, talks to it, and lets it end properly.
-async fn embedded(config: &Config, agent: String, model: Option<String>, process: &Process) -> Exit {
+async fn embedded(
+    config: &Config,
+    agent: String,
+    model: Option<String>,
+    process: &Process,
+) -> Exit {
     let password = Secret::new((process.make_password)());
     let config = config.clone().embedded(password.clone());
     let server = match Server::start(&config).await {
         Ok(server) => server,
         Err(error) => {
-            let exit = complain(&error, if error.is_data_dir() { Exit::DataDir } else { Exit::Failed });
-            eprintln!("retold: if a server is running on that data directory, talk to it with --url URL");
+            if !error.is_data_dir() {
+                return complain(&error, Exit::Failed);
+            }
+            let exit = complain(&error, Exit::DataDir);
+            say("if a server is running on that data directory, talk to it with --url URL");
             return exit;
         }
     };
@@ -79,7 +95,7 @@ async fn embedded(config: &Config, agent: String, model: Option<String>, process
     let exit = tokio::select! {
         exit = converse(&conversation, process) => exit,
         why = server.failed() => {
-            eprintln!("retold: the storage failed: {why}");
+            say(format_args!("the storage failed: {why}"));
             return Exit::Failed;
         }
     };

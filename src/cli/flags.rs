@@ -27,7 +27,8 @@ fn args(which: fn(&Setting) -> bool) -> impl Iterator<Item = Arg> {
 }
 
 fn arg(setting: &Setting) -> Option<Arg> {
-    let arg = Arg::new(setting.key).long(setting.flag?).help(help(setting)).help_heading(setting.heading);
+    let arg =
+        Arg::new(setting.key).long(setting.flag?).help(help(setting)).help_heading(setting.heading);
     Some(if setting.is_switch() {
         arg.action(ArgAction::SetTrue)
     } else {

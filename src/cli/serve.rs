@@ -1,8 +1,12 @@
 //! `retold serve`: start, say so, wait, drain.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::Display,
+    io::{Write, stderr},
+    time::Duration,
+};
 
-use super::{Exit, Process, block_on, complain, signals::Signals, start_log};
+use super::{Exit, Process, block_on, complain, say, signals::Signals, start_log};
 use crate::{
     banner::{Answer, Discovery, banner, discoveries},
     config::Config,
@@ -27,13 +31,19 @@ async fn serve(config: &Config, process: &Process) -> Exit {
         Ok(signals) => signals,
         Err(error) => return complain(&error, Exit::Failed),
     };
-    let server = match Server::start(config).await {
+    let started = tokio::select! {
+        started = Server::start(config) => started,
+        number = signals.next() => return Exit::Signal(number),
+    };
+    let server = match started {
         Ok(server) => server,
         Err(error) if error.is_data_dir() => return complain(&error, Exit::DataDir),
         Err(error) => return complain(&error, Exit::Failed),
     };
     let known = discoveries(server.catalog());
-    eprint!("{}", banner(config, server.address(), &known, process.started.elapsed()));
+    let banner = banner(config, server.address(), &known, process.started.elapsed());
+    // Nobody may be reading, which is no reason not to serve.
+    let _ = stderr().lock().write_all(banner.as_bytes());
     tokio::select! {
         _ = signals.next() => drain(server, config.drain_deadline.value, &mut signals).await,
         why = server.failed() => storage_failed(&why),
@@ -42,23 +52,23 @@ async fn serve(config: &Config, process: &Process) -> Exit {
 }
 
 fn storage_failed(why: &impl Display) -> Exit {
-    eprintln!("retold: the storage failed, so nothing more is acknowledged: {why}");
+    say(format_args!("the storage failed, so nothing more is acknowledged: {why}"));
     Exit::Failed
 }
 
 /// Lets running answers end; a second signal gives up on them.
 async fn drain(server: Server, deadline: Duration, signals: &mut Signals) -> Exit {
-    eprintln!(
-        "retold: stopping; no new runs, running ones have {} s to end (a second signal stops at once)",
+    say(format_args!(
+        "stopping; no new runs, running ones have {} s to end (a second signal stops at once)",
         deadline.as_secs_f64()
-    );
+    ));
     let ended = async {
         tokio::select! {
             () = server.drain(deadline) => {}
             why = server.failed() => return storage_failed(&why),
         }
         server.stop().await;
-        eprintln!("retold: stopped");
+        say("stopped");
         Exit::Done
     };
     tokio::select! {
@@ -74,7 +84,7 @@ async fn report_late(server: &Server, mut known: Vec<Discovery>) -> std::convert
         let now = discoveries(server.catalog());
         for (before, after) in known.iter().zip(&now) {
             if before.answer == Answer::Pending && after.answer != Answer::Pending {
-                eprintln!("retold: {}", after.line());
+                say(after.line());
             }
         }
         known = now;

@@ -14,7 +14,10 @@ pub(super) struct Signals {
 impl Signals {
     /// Takes both signals over. From now on neither ends the process by itself.
     pub(super) fn take() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     /// The number of the next signal.

@@ -38,7 +38,9 @@ impl Environment {
 impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
     /// Collects pairs; a name that is not text cannot be one of ours and is left out.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        let named = pairs.into_iter().filter_map(|(name, value)| Some((name.into().into_string().ok()?, value.into())));
+        let named = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into().into_string().ok()?, value.into())));
         Self(named.collect())
     }
 }

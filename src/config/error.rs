@@ -59,7 +59,9 @@ pub enum ConfigError {
         name: String,
     },
     /// There is nowhere to put the data.
-    #[error("no place for the data: neither HOME nor XDG_DATA_HOME is set; give --data-dir or RETOLD_DATA_DIR")]
+    #[error(
+        "no place for the data: neither HOME nor XDG_DATA_HOME is set; give --data-dir or RETOLD_DATA_DIR"
+    )]
     NoDataDir,
     /// The password file cannot be read.
     #[error("cannot read the password file {}", path.display())]
@@ -116,8 +118,15 @@ impl Hint {
         let allowed = (typed.chars().count() / 3).max(2);
         let nearest = candidates
             .into_iter()
-            .map(|candidate| (strsim::damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase()), candidate))
-            .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
+            .map(|candidate| {
+                (
+                    strsim::damerau_levenshtein(&typed.to_lowercase(), &candidate.to_lowercase()),
+                    candidate,
+                )
+            })
+            .filter(|(distance, candidate)| {
+                *distance <= allowed && *distance < candidate.chars().count()
+            })
             .min_by_key(|(distance, _)| *distance);
         Self(nearest.map(|(_, candidate)| candidate.to_owned()))
     }

@@ -26,12 +26,20 @@ impl File {
         environment: &Environment,
         directory: &Path,
     ) -> Result<Option<Self>, ConfigError> {
-        let from_env = setting::CONFIG.env.iter().find_map(|name| environment.get(name).transpose()).transpose()?;
+        let from_env = setting::CONFIG
+            .env
+            .iter()
+            .find_map(|name| environment.get(name).transpose())
+            .transpose()?;
         if let Some(named) = flag.or(from_env) {
             return Self::read(Path::new(named), &directory.join(named)).map(Some);
         }
         match Self::read(Path::new(USUAL_NAME), &directory.join(USUAL_NAME)) {
-            Err(ConfigError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(ConfigError::Unreadable { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
             other => other.map(Some),
         }
     }
@@ -41,9 +49,10 @@ impl File {
         let path = shown.to_owned();
         let text = fs::read_to_string(actual)
             .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-        let table = text
-            .parse()
-            .map_err(|error: toml::de::Error| ConfigError::Syntax { path: path.clone(), detail: error.to_string() })?;
+        let table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            path: path.clone(),
+            detail: error.to_string(),
+        })?;
         let file = Self { path, table };
         file.check_keys()?;
         Ok(file)
@@ -51,9 +60,16 @@ impl File {
 
     fn check_keys(&self) -> Result<(), ConfigError> {
         for key in self.table.keys().filter(|key| *key != "providers") {
-            let setting = SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| self.unknown(key))?;
+            let setting = SETTINGS
+                .iter()
+                .find(|setting| setting.key == key)
+                .ok_or_else(|| self.unknown(key))?;
             if let (false, Some(flag)) = (setting.in_file, setting.flag) {
-                return Err(ConfigError::FlagOnly { path: self.path.clone(), key: setting.key, flag });
+                return Err(ConfigError::FlagOnly {
+                    path: self.path.clone(),
+                    key: setting.key,
+                    flag,
+                });
             }
         }
         Ok(())

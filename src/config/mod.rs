@@ -130,7 +130,8 @@ impl Config {
     pub fn load(inputs: &Inputs) -> Result<Self, ConfigError> {
         let named = inputs.flags.get(&setting::CONFIG);
         let file = File::find(named, &inputs.environment, &inputs.directory)?;
-        let sources = Sources { flags: &inputs.flags, environment: &inputs.environment, file: file.as_ref() };
+        let sources =
+            Sources { flags: &inputs.flags, environment: &inputs.environment, file: file.as_ref() };
         Self::read(&sources, &inputs.generated_password)
     }
 
@@ -139,7 +140,8 @@ impl Config {
     pub fn with_defaults(data_dir: impl Into<PathBuf>) -> Self {
         let environment = Environment::from_iter([("HOME", "/")]);
         let sources = Sources { flags: &Flags::default(), environment: &environment, file: None };
-        let mut config = Self::read(&sources, "").expect("the defaults of the table are valid, which a test holds");
+        let mut config = Self::read(&sources, "")
+            .expect("the defaults of the table are valid, which a test holds");
         config.data_dir = Sourced::default_of(data_dir.into());
         config
     }
@@ -156,7 +158,9 @@ impl Config {
             password,
             secure,
             insecure: sources.required(&setting::INSECURE)?,
-            cors_origins: sources.required::<Origins>(&setting::CORS_ORIGINS)?.map(|origins| origins.0),
+            cors_origins: sources
+                .required::<Origins>(&setting::CORS_ORIGINS)?
+                .map(|origins| origins.0),
             default_model: handle(sources, &setting::DEFAULT_MODEL)?,
             default_embedding: handle(sources, &setting::DEFAULT_EMBEDDING)?,
             llm_request_timeout: wait(sources, &setting::LLM_REQUEST_TIMEOUT)?,
@@ -170,7 +174,9 @@ impl Config {
             max_open_runs: count(sources, &setting::MAX_OPEN_RUNS)?,
             awake_bytes: bytes(sources, &setting::AWAKE_BYTES)?,
             cache_bytes: bytes(sources, &setting::CACHE_BYTES)?,
-            reserve_bytes: sources.optional::<Bytes>(&setting::RESERVE_BYTES)?.map(|it| it.map(|bytes| bytes.0)),
+            reserve_bytes: sources
+                .optional::<Bytes>(&setting::RESERVE_BYTES)?
+                .map(|it| it.map(|bytes| bytes.0)),
             drain_deadline: sources.required::<Span>(&setting::DRAIN_DEADLINE)?.map(|span| span.0),
             log: sources.required::<LogFilter>(&setting::LOG)?.map(|log| log.0),
             providers: provider::providers(sources)?,
@@ -251,12 +257,19 @@ fn data_dir(sources: &Sources<'_>) -> Result<Sourced<PathBuf>, ConfigError> {
     if let Some(letta) = sources.variable::<PathBuf>("LETTA_DIR")? {
         return Ok(letta.map(|path| path.join("retold")));
     }
-    let xdg = sources.environment.get("XDG_DATA_HOME")?.map(PathBuf::from).filter(|path| path.is_absolute());
+    let xdg = sources
+        .environment
+        .get("XDG_DATA_HOME")?
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let home = sources.environment.get("HOME")?.map(|home| Path::new(home).join(".local/share"));
     xdg.or(home).map(|base| Sourced::default_of(base.join("retold"))).ok_or(ConfigError::NoDataDir)
 }
 
-fn handle(sources: &Sources<'_>, setting: &Setting) -> Result<Option<Sourced<String>>, ConfigError> {
+fn handle(
+    sources: &Sources<'_>,
+    setting: &Setting,
+) -> Result<Option<Sourced<String>>, ConfigError> {
     Ok(sources.optional::<Handle>(setting)?.map(|handle| handle.map(|handle| handle.0)))
 }
 

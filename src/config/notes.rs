@@ -8,11 +8,14 @@ pub(super) fn notes(environment: &Environment) -> Vec<String> {
 }
 
 fn databases(environment: &Environment) -> Option<String> {
-    let names: Vec<_> =
-        environment.names().filter(|name| name.starts_with("LETTA_PG_") || name.starts_with("LETTA_REDIS_")).collect();
+    let names: Vec<_> = environment
+        .names()
+        .filter(|name| name.starts_with("LETTA_PG_") || name.starts_with("LETTA_REDIS_"))
+        .collect();
     let verb = if names.len() == 1 { "is" } else { "are" };
-    (!names.is_empty())
-        .then(|| format!("{} {verb} not needed: everything is kept in the data directory", names.join(", ")))
+    (!names.is_empty()).then(|| {
+        format!("{} {verb} not needed: everything is kept in the data directory", names.join(", "))
+    })
 }
 
 fn mistyped(environment: &Environment) -> impl Iterator<Item = String> {
@@ -20,5 +23,7 @@ fn mistyped(environment: &Environment) -> impl Iterator<Item = String> {
     environment
         .names()
         .filter(move |name| name.starts_with("RETOLD_") && !known().any(|it| it == *name))
-        .map(move |name| format!("the variable {name} means nothing here{}", Hint::nearest(name, known())))
+        .map(move |name| {
+            format!("the variable {name} means nothing here{}", Hint::nearest(name, known()))
+        })
 }

@@ -21,13 +21,21 @@ pub(super) struct Access {
 }
 
 /// Decides; `generated` is used when a password is demanded and none is set.
-pub(super) fn access(sources: &Sources<'_>, secure: &Sourced<bool>, generated: &str) -> Result<Access, ConfigError> {
+pub(super) fn access(
+    sources: &Sources<'_>,
+    secure: &Sourced<bool>,
+    generated: &str,
+) -> Result<Access, ConfigError> {
     let given = given(sources)?;
-    let from_letta = given.as_ref().is_some_and(|it| it.origin == Origin::Env(LETTA_PASSWORD.to_owned()));
+    let from_letta =
+        given.as_ref().is_some_and(|it| it.origin == Origin::Env(LETTA_PASSWORD.to_owned()));
     Ok(match given {
         Some(_) if from_letta && secure.is_set() && !secure.value => Access {
             password: None,
-            note: Some(format!("{LETTA_PASSWORD} is set but not demanded, because secure is false ({})", secure.origin)),
+            note: Some(format!(
+                "{LETTA_PASSWORD} is set but not demanded, because secure is false ({})",
+                secure.origin
+            )),
         },
         Some(password) if from_letta && !secure.is_set() => Access {
             password: Some(password),

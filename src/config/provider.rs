@@ -39,9 +39,24 @@ pub const PROVIDERS: &[KnownProvider] = &[
         key_env: &["ANTHROPIC_API_KEY"],
         url_env: &["ANTHROPIC_BASE_URL"],
     },
-    KnownProvider { name: "ollama", kind: ProviderKind::Ollama, key_env: &[], url_env: &["OLLAMA_BASE_URL"] },
-    KnownProvider { name: "vllm", kind: ProviderKind::Vllm, key_env: &[], url_env: &["VLLM_API_BASE"] },
-    KnownProvider { name: "lmstudio", kind: ProviderKind::LmStudio, key_env: &[], url_env: &["LMSTUDIO_BASE_URL"] },
+    KnownProvider {
+        name: "ollama",
+        kind: ProviderKind::Ollama,
+        key_env: &[],
+        url_env: &["OLLAMA_BASE_URL"],
+    },
+    KnownProvider {
+        name: "vllm",
+        kind: ProviderKind::Vllm,
+        key_env: &[],
+        url_env: &["VLLM_API_BASE"],
+    },
+    KnownProvider {
+        name: "lmstudio",
+        kind: ProviderKind::LmStudio,
+        key_env: &[],
+        url_env: &["LMSTUDIO_BASE_URL"],
+    },
     KnownProvider {
         name: "openrouter",
         kind: ProviderKind::OpenRouter,
@@ -80,7 +95,10 @@ impl ProviderSetting {
             name: self.name.clone(),
             kind: self.kind,
             base_url: self.base_url.value.clone(),
-            api_key: self.api_key.as_ref().map(|key| retold_models::Secret::new(key.value.expose())),
+            api_key: self
+                .api_key
+                .as_ref()
+                .map(|key| retold_models::Secret::new(key.value.expose())),
         }
     }
 }
@@ -103,7 +121,9 @@ pub(super) fn providers(sources: &Sources<'_>) -> Result<Vec<ProviderSetting>, C
     let mut sections = sections(sources)?;
     let mut found = Vec::new();
     for provider in PROVIDERS {
-        let at = sections.iter().position(|section| known(section.name).is_some_and(|it| it.name == provider.name));
+        let at = sections
+            .iter()
+            .position(|section| known(section.name).is_some_and(|it| it.name == provider.name));
         let section = at.map(|at| sections.remove(at));
         found.extend(known_provider(sources, provider, section)?);
     }
@@ -136,7 +156,9 @@ fn not_a_table(file: &File, key: &str, given: &toml::Value) -> ConfigError {
 
 impl<'a> Section<'a> {
     fn read(file: &'a File, name: &'a str, given: &'a toml::Value) -> Result<Self, ConfigError> {
-        let table = given.as_table().ok_or_else(|| not_a_table(file, &format!("providers.{name}"), given))?;
+        let table = given
+            .as_table()
+            .ok_or_else(|| not_a_table(file, &format!("providers.{name}"), given))?;
         match table.keys().find(|key| !SECTION_KEYS.contains(&key.as_str())) {
             None => Ok(Self { file, name, table }),
             Some(key) => Err(ConfigError::UnknownKey {
@@ -203,16 +225,34 @@ fn known_provider(
         return Ok(None);
     }
     let base_url = url.unwrap_or_else(|| Sourced::default_of(kind.default_base_url().to_owned()));
-    Ok(Some(ProviderSetting { name: provider.kind.provider_type().to_owned(), kind, base_url, api_key: key }))
+    Ok(Some(ProviderSetting {
+        name: provider.kind.provider_type().to_owned(),
+        kind,
+        base_url,
+        api_key: key,
+    }))
 }
 
-fn custom_provider(sources: &Sources<'_>, section: &Section<'_>) -> Result<ProviderSetting, ConfigError> {
+fn custom_provider(
+    sources: &Sources<'_>,
+    section: &Section<'_>,
+) -> Result<ProviderSetting, ConfigError> {
     let kind = section.kind()?;
-    let base_url = section.base_url()?.unwrap_or_else(|| Sourced::default_of(kind.default_base_url().to_owned()));
-    Ok(ProviderSetting { name: section.name.to_owned(), kind, base_url, api_key: section.api_key(sources)? })
+    let base_url = section
+        .base_url()?
+        .unwrap_or_else(|| Sourced::default_of(kind.default_base_url().to_owned()));
+    Ok(ProviderSetting {
+        name: section.name.to_owned(),
+        kind,
+        base_url,
+        api_key: section.api_key(sources)?,
+    })
 }
 
-fn first_variable<T: Value>(sources: &Sources<'_>, names: &[&str]) -> Result<Option<Sourced<T>>, ConfigError> {
+fn first_variable<T: Value>(
+    sources: &Sources<'_>,
+    names: &[&str],
+) -> Result<Option<Sourced<T>>, ConfigError> {
     for name in names {
         if let Some(found) = sources.variable(name)? {
             return Ok(Some(found));

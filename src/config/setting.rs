@@ -205,13 +205,15 @@ impl Setting {
 /// The table as Markdown, for the documentation.
 #[must_use]
 pub fn markdown() -> String {
-    let mut text = String::from("| Flag | Variables | Key | Default | Meaning |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| Flag | Variables | Key | Default | Meaning |\n|---|---|---|---|---|\n");
     for setting in SETTINGS {
         let flag = setting.flag.map_or_else(|| "–".to_owned(), |flag| format!("`--{flag}`"));
         let env = setting.env.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let env = if env.is_empty() { "–".to_owned() } else { env };
         let key = if setting.in_file { format!("`{}`", setting.key) } else { "–".to_owned() };
-        let default = if setting.default_shown().is_empty() { "–" } else { setting.default_shown() };
+        let default =
+            if setting.default_shown().is_empty() { "–" } else { setting.default_shown() };
         text.push_str(&format!("| {flag} | {env} | {key} | {default} | {} |\n", setting.help));
     }
     text

@@ -82,7 +82,11 @@ fn entry<T>(setting: &Setting, sourced: &Sourced<T>, shown: impl FnOnce(&T) -> S
     Entry { key: setting.key, value: shown(&sourced.value), origin: sourced.origin.clone() }
 }
 
-fn optional<T>(setting: &Setting, sourced: Option<&Sourced<T>>, shown: impl FnOnce(&T) -> Shown) -> Entry {
+fn optional<T>(
+    setting: &Setting,
+    sourced: Option<&Sourced<T>>,
+    shown: impl FnOnce(&T) -> Shown,
+) -> Entry {
     match sourced {
         Some(sourced) => entry(setting, sourced, shown),
         None => Entry { key: setting.key, value: Shown::Unset, origin: Origin::Default },
@@ -101,12 +105,16 @@ impl Config {
             entry(&setting::HOST, &self.host, |host| Shown::Text(host.to_string())),
             entry(&setting::PORT, &self.port, |port| Shown::Number(u64::from(*port))),
             entry(&setting::DATA_DIR, &self.data_dir, |dir| Shown::Text(dir.display().to_string())),
-            optional(&setting::CONFIG, self.file.as_ref(), |file| Shown::Text(file.display().to_string())),
+            optional(&setting::CONFIG, self.file.as_ref(), |file| {
+                Shown::Text(file.display().to_string())
+            }),
             optional(&setting::URL, self.url.as_ref(), |url| Shown::Text(without_login(url))),
             optional(&setting::PASSWORD, self.password.as_ref(), |_| Shown::Hidden),
             entry(&setting::SECURE, &self.secure, |on| Shown::Switch(*on)),
             entry(&setting::INSECURE, &self.insecure, |on| Shown::Switch(*on)),
-            entry(&setting::CORS_ORIGINS, &self.cors_origins, |origins| Shown::List(origins.clone())),
+            entry(&setting::CORS_ORIGINS, &self.cors_origins, |origins| {
+                Shown::List(origins.clone())
+            }),
             optional(&setting::DEFAULT_MODEL, self.default_model.as_ref(), text),
             optional(&setting::DEFAULT_EMBEDDING, self.default_embedding.as_ref(), text),
             entry(&setting::LLM_REQUEST_TIMEOUT, &self.llm_request_timeout, time),
@@ -135,7 +143,12 @@ impl Config {
         }
         for provider in &self.providers {
             let section = format!("providers.{}", provider.name);
-            line(&mut lines, &format!("{section}.base_url"), &without_login(&provider.base_url.value), &provider.base_url.origin);
+            line(
+                &mut lines,
+                &format!("{section}.base_url"),
+                &without_login(&provider.base_url.value),
+                &provider.base_url.origin,
+            );
             if let Some(key) = &provider.api_key {
                 line(&mut lines, &format!("{section}.api_key"), "(hidden)", &key.origin);
             }

@@ -39,7 +39,10 @@ impl Sources<'_> {
     }
 
     /// The value somebody set, if somebody did.
-    pub(crate) fn optional<T: Value>(&self, setting: &Setting) -> Result<Option<Sourced<T>>, ConfigError> {
+    pub(crate) fn optional<T: Value>(
+        &self,
+        setting: &Setting,
+    ) -> Result<Option<Sourced<T>>, ConfigError> {
         match self.flag(setting)? {
             Some(found) => Ok(Some(found)),
             None => match self.env(setting)? {
@@ -50,14 +53,22 @@ impl Sources<'_> {
     }
 
     /// The flag's value.
-    pub(crate) fn flag<T: Value>(&self, setting: &Setting) -> Result<Option<Sourced<T>>, ConfigError> {
-        let (Some(flag), Some(text)) = (setting.flag, self.flags.get(setting)) else { return Ok(None) };
+    pub(crate) fn flag<T: Value>(
+        &self,
+        setting: &Setting,
+    ) -> Result<Option<Sourced<T>>, ConfigError> {
+        let (Some(flag), Some(text)) = (setting.flag, self.flags.get(setting)) else {
+            return Ok(None);
+        };
         let value = parsed(text, format!("--{flag}"))?;
         Ok(Some(Sourced { value, origin: Origin::Flag(flag) }))
     }
 
     /// The value of the first variable that is set.
-    pub(crate) fn env<T: Value>(&self, setting: &Setting) -> Result<Option<Sourced<T>>, ConfigError> {
+    pub(crate) fn env<T: Value>(
+        &self,
+        setting: &Setting,
+    ) -> Result<Option<Sourced<T>>, ConfigError> {
         for name in setting.env {
             if let Some(found) = self.variable(name)? {
                 return Ok(Some(found));
@@ -74,7 +85,10 @@ impl Sources<'_> {
     }
 
     /// The file's value.
-    pub(crate) fn in_file<T: Value>(&self, setting: &Setting) -> Result<Option<Sourced<T>>, ConfigError> {
+    pub(crate) fn in_file<T: Value>(
+        &self,
+        setting: &Setting,
+    ) -> Result<Option<Sourced<T>>, ConfigError> {
         match self.file {
             Some(file) => file_value(file, &file.table, "", setting.key),
             None => Ok(None),
@@ -92,7 +106,11 @@ pub(crate) fn file_value<T: Value>(
     let Some(given) = table.get(key) else { return Ok(None) };
     let value = T::from_toml(given).ok_or_else(|| ConfigError::Invalid {
         place: format!("`{section}{key}` in {}", file.path.display()),
-        given: if T::SHOWN { given.to_string() } else { format!("a {} that does not fit", given.type_str()) },
+        given: if T::SHOWN {
+            given.to_string()
+        } else {
+            format!("a {} that does not fit", given.type_str())
+        },
         expected: T::EXPECTED,
     })?;
     Ok(Some(Sourced { value, origin: Origin::File(file.path.clone()) }))

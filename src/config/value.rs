@@ -122,7 +122,8 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) struct Span(pub(crate) Duration);
 
 impl Value for Span {
-    const EXPECTED: &'static str = "a time up to a week, such as 30 (seconds), `500ms`, `30s` or `2m`";
+    const EXPECTED: &'static str =
+        "a time up to a week, such as 30 (seconds), `500ms`, `30s` or `2m`";
     const TYPES: &'static [&'static str] = &["integer", "float", "string"];
 
     fn parse(text: &str) -> Option<Self> {
@@ -143,7 +144,8 @@ impl Value for Span {
 pub(crate) struct Wait(pub(crate) Duration);
 
 impl Value for Wait {
-    const EXPECTED: &'static str = "a time above zero, such as 30 (seconds), `500ms`, `30s` or `2m`";
+    const EXPECTED: &'static str =
+        "a time above zero, such as 30 (seconds), `500ms`, `30s` or `2m`";
     const TYPES: &'static [&'static str] = Span::TYPES;
 
     fn parse(text: &str) -> Option<Self> {
@@ -180,7 +182,8 @@ impl Value for Url {
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim().trim_end_matches('/');
         let parsed = reqwest::Url::parse(text).ok()?;
-        (matches!(parsed.scheme(), "http" | "https") && parsed.has_host()).then(|| Self(text.to_owned()))
+        (matches!(parsed.scheme(), "http" | "https") && parsed.has_host())
+            .then(|| Self(text.to_owned()))
     }
 }
 
@@ -188,8 +191,7 @@ impl Value for Url {
 pub(crate) struct LogFilter(pub(crate) String);
 
 impl Value for LogFilter {
-    const EXPECTED: &'static str =
-        "one of error, warn, info, debug, trace, off, or directives such as `info,retold_actors=debug`";
+    const EXPECTED: &'static str = "one of error, warn, info, debug, trace, off, or directives such as `info,retold_actors=debug`";
 
     /// Python's names for levels are understood, because Letta's variable uses them.
     fn parse(text: &str) -> Option<Self> {
@@ -200,7 +202,8 @@ impl Value for LogFilter {
             other => other,
         };
         let is_level = ["error", "warn", "info", "debug", "trace", "off"].contains(&level);
-        let is_filter = level.contains('=') && level.parse::<tracing_subscriber::EnvFilter>().is_ok();
+        let is_filter =
+            level.contains('=') && level.parse::<tracing_subscriber::EnvFilter>().is_ok();
         (is_level || is_filter).then(|| Self(level.to_owned()))
     }
 }
@@ -209,7 +212,8 @@ impl Value for LogFilter {
 pub(crate) struct Origins(pub(crate) Vec<String>);
 
 impl Value for Origins {
-    const EXPECTED: &'static str = "origins such as `https://app.example.com`, separated by commas, or `*`";
+    const EXPECTED: &'static str =
+        "origins such as `https://app.example.com`, separated by commas, or `*`";
 
     /// A list with commas; a JSON list too, as Letta's settings take lists that way.
     fn parse(text: &str) -> Option<Self> {
@@ -222,7 +226,9 @@ impl Value for Origins {
 
     fn from_toml(value: &toml::Value) -> Option<Self> {
         if let Some(list) = value.as_array() {
-            return Self::checked(list.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>()?);
+            return Self::checked(
+                list.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>()?,
+            );
         }
         value.as_str().and_then(Self::parse)
     }
@@ -230,13 +236,21 @@ impl Value for Origins {
 
 impl Origins {
     fn checked<'a>(list: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let trimmed = list.into_iter().map(|origin| origin.trim().trim_end_matches('/')).filter(|origin| !origin.is_empty());
-        trimmed.map(|origin| is_origin(origin).then(|| origin.to_owned())).collect::<Option<Vec<_>>>().map(Self)
+        let trimmed = list
+            .into_iter()
+            .map(|origin| origin.trim().trim_end_matches('/'))
+            .filter(|origin| !origin.is_empty());
+        trimmed
+            .map(|origin| is_origin(origin).then(|| origin.to_owned()))
+            .collect::<Option<Vec<_>>>()
+            .map(Self)
     }
 }
 
 /// A scheme, a host and perhaps a port; other schemes than `http` exist (`tauri://localhost`, browser extensions).
 fn is_origin(text: &str) -> bool {
     let authority = text.split_once("://").map(|(_, authority)| authority);
-    text == "*" || text == "null" || authority.is_some_and(|it| !it.is_empty() && !it.contains(['/', ' ', '?', '#']))
+    text == "*"
+        || text == "null"
+        || authority.is_some_and(|it| !it.is_empty() && !it.contains(['/', ' ', '?', '#']))
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use retold_actors::{Refusal, agent::Change};
 use retold_events::AgentId;
-use retold_snapshots::query::{self, AgentFilter};
+use retold_snapshots::query::{self, AgentFilter, OrderBy};
 use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::wire::{
     AgentQuery, AgentState, AgentsQuery, CreateAgentRequest, DEFAULT_USER_ID, Found, RecompileQuery, Relations,
-    ResetMessagesRequest, UpdateAgent, small_model,
+    ResetMessagesRequest, UpdateAgent, WireStopReason, small_model,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -44,7 +44,7 @@ async fn list(
 ) -> Result<Page<AgentState>, ApiError> {
     let relations = asked.relations.unwrap_or_else(|| client.list_relations());
     let page = page::asked(&asked.page)?;
-    let order_by = asked.order_by();
+    let order_by = order_by(asked.page.order_by.as_deref());
     let Some(filter) = filter(asked) else { return Ok(Page::empty()) };
     let rows = app.query(move |store| query::agents(store, &filter, order_by, &page)).await?;
     let ids: Vec<AgentId> = rows.into_iter().map(|(id, _)| id).collect();
@@ -58,6 +58,14 @@ async fn list(
 async fn count(State(app): State<App>, Query(asked): Query<AgentsQuery>) -> Result<axum::Json<usize>, ApiError> {
     let Some(filter) = filter(asked) else { return Ok(axum::Json(0)) };
     Ok(axum::Json(app.query(move |store| query::count_agents(store, &filter)).await?))
+}
+
+fn order_by(asked: Option<&str>) -> OrderBy {
+    match asked {
+        Some("updated_at") => OrderBy::UpdatedAt,
+        Some("last_run_completion") => OrderBy::LastRunCompletion,
+        Some(_) | None => OrderBy::CreatedAt,
+    }
 }
 
 /// The filter of a query; `None` when it asks for what no agent here can have.
@@ -74,7 +82,7 @@ fn filter(asked: AgentsQuery) -> Option<AgentFilter> {
         project_id: asked.project_id,
         template_id: asked.template_id,
         base_template_id: asked.base_template_id,
-        last_stop_reason: asked.last_stop_reason,
+        last_stop_reason: asked.last_stop_reason.map(WireStopReason::stored),
         ids: None,
         show_hidden: asked.show_hidden_agents,
     })
@@ -89,9 +97,8 @@ async fn create(
     Json(request): Json<CreateAgentRequest>,
 ) -> Result<axum::Json<AgentState>, ApiError> {
     let handle = request.model_handle(&app.defaults)?;
-    let embedding = request.embedding_handle().map(str::to_owned).or_else(|| app.defaults.embedding.clone());
-    let found = find(&app, Some(&handle), embedding.as_deref()).await?;
-    let view = app.host.create_agent(request.into_new_agent(&found)?).await?;
+    let found = find(&app, Some(&handle), request.embedding_handle(&app.defaults)).await?;
+    let view = app.host.create_agent(request.into_new_agent(&app.defaults, &found)?).await?;
     Ok(axum::Json(AgentState::new(&view, Relations::ALL)))
 }
 
@@ -165,7 +172,6 @@ async fn recompile(
     operation_id = "recompile_agent_system_prompt",
     params(("agent_id" = String, Path, description = "The agent")),
     responses((status = 200, description = "The system message", body = String), WriteErrors))]
-#[deprecated]
 async fn recompile_system_prompt(
     app: State<App>,
     agent: Id<AgentId>,

@@ -10,11 +10,11 @@ use tokio_stream::StreamExt as _;
 
 /// Bounds on the body of a request.
 #[derive(Debug, Clone, Copy)]
-pub struct BodyLimits {
+pub(super) struct BodyLimits {
     /// Its size.
-    pub max_bytes: u64,
+    pub(super) max_bytes: u64,
     /// How long the client may be silent in the middle of it.
-    pub idle_timeout: Duration,
+    pub(super) idle_timeout: Duration,
 }
 
 /// Bytes per second below which a body is not slow but an attack: one that drips a byte now and then is never silent.

@@ -17,7 +17,7 @@ use retold_snapshots::query::QueryError;
 use serde_json::{Map, Value, json};
 
 use super::{body::BodyFault, trace::RequestId, validation::Invalid};
-use crate::wire::Problem;
+use crate::wire::{Problem, QueryProblem};
 
 /// Why a request gets no answer of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +85,16 @@ impl From<BodyFault> for ApiError {
 impl From<Invalid> for ApiError {
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(invalid)
+    }
+}
+
+impl From<QueryProblem> for ApiError {
+    fn from(problem: QueryProblem) -> Self {
+        // What V1 looks at by itself, rather than leaving it to its validation.
+        if ["statuses", "tool_types", "exclude_tool_types"].contains(&problem.loc.as_str()) {
+            return Refusal::Invalid(problem.to_string()).into();
+        }
+        Self::Invalid(Invalid::query_member(&problem.loc, &problem.msg))
     }
 }
 

@@ -1,7 +1,5 @@
 //! From bytes to arguments: ids in paths, queries, bodies. What does not fit is refused here, in the contract's words.
 
-use std::str::FromStr as _;
-
 use axum::{
     extract::{FromRequest, FromRequestParts, Query as Pairs, RawPathParams, Request},
     http::{HeaderMap, header, request::Parts},
@@ -62,7 +60,7 @@ impl<T: PathId, S: Send + Sync> FromRequestParts<S> for Id<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let text = parameter(parts, state, T::PARAMETER).await?;
-        T::from_str(&text).map(Self).map_err(|_| T::malformed(&text))
+        text.parse::<T>().map(Self).map_err(|_| T::malformed(&text))
     }
 }
 
@@ -119,15 +117,15 @@ macro_rules! queries {
     ($($query:ident)*) => {$(
         impl FromPairs for wire::$query {
             fn from_pairs(pairs: &[(String, String)]) -> Result<Self, ApiError> {
-                wire::$query::from_pairs(pairs).map_err(|problem| Invalid::query_member(&problem.loc, &problem.msg).into())
+                wire::$query::from_pairs(pairs).map_err(ApiError::from)
             }
         }
     )*};
 }
 
 queries! {
-    AgentsQuery AgentQuery AgentBlocksQuery AgentToolsQuery BlocksQuery MessagesQuery ModelsQuery RecompileQuery
-    RunsQuery RunMessagesQuery RunStepsQuery StepMessagesQuery StepsQuery StreamQuery TagsQuery ToolsQuery
+    AgentsQuery AgentQuery AgentBlocksQuery AgentToolsQuery BlockAgentsQuery BlocksQuery MessagesQuery ModelsQuery RecompileQuery
+    RunMessagesQuery RunStepsQuery RunsQuery StepMessagesQuery StepsQuery StreamQuery TagsQuery ToolsQuery
 }
 
 /// Which SDK generation is asking. V1 leaves relations out of lists for the newer ones.

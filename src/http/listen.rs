@@ -21,15 +21,15 @@ use super::paced::{Pace, Paced, PacedBody};
 
 /// Bounds on connections.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// How long the head of a request may take.
-    pub header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// How long a connection may stay open between requests.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// How long a client may stop reading while there is something to read.
-    pub stall_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
     /// Connections at a time; further ones wait to be accepted.
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
 }
 
 impl Default for Limits {
@@ -53,15 +53,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a listener is told to end.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     /// Accept nothing more, and let requests under way end.
-    pub gently: CancellationToken,
+    pub(crate) gently: CancellationToken,
     /// Close what is still open.
-    pub now: CancellationToken,
+    pub(crate) now: CancellationToken,
 }
 
 /// Serves `app` on `listener` until told to stop, and returns when the last connection has ended.
-pub async fn serve<S>(listener: TcpListener, app: S, limits: Limits, stop: Stop)
+pub(crate) async fn serve<S>(listener: TcpListener, app: S, limits: Limits, stop: Stop)
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,

@@ -39,6 +39,7 @@ use bytes::Bytes;
 use retold_actors::{Host, IdSource};
 use retold_events::store::EventStore;
 use retold_snapshots::query::QueryError;
+use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::BoxCloneSyncService};
 
 use self::{auth::Guard, body::BodyLimits, error::ApiError};
@@ -62,13 +63,15 @@ pub(crate) struct Shared {
     /// Silence after which a stream carries a ping.
     keepalive: Duration,
     request_ids: IdSource,
+    /// Tripped when the server closes its connections: whoever waits for a run is told so.
+    leaving: CancellationToken,
     /// The description of the API, encoded.
     description: Bytes,
 }
 
 impl App {
     /// The application at `address`.
-    fn new(host: Host, config: &Config, address: SocketAddr, description: Bytes) -> Self {
+    fn new(host: Host, config: &Config, address: SocketAddr, leaving: CancellationToken, description: Bytes) -> Self {
         let password = config.password.as_ref().map(|password| password.value.expose());
         Self(Arc::new(Shared {
             host,
@@ -80,6 +83,7 @@ impl App {
             },
             keepalive: config.keepalive_interval.value,
             request_ids: IdSource::random(),
+            leaving,
             description,
         }))
     }
@@ -109,10 +113,15 @@ fn defaults(config: &Config) -> Defaults {
     }
 }
 
-/// The application at `address` as a service, for [`serve`].
-pub(crate) fn service(host: Host, config: &Config, address: SocketAddr) -> BoxCloneSyncService<Request, Response, Infallible> {
+/// The application at `address` as a service, for [`serve`]. Streams end once `leaving` is tripped.
+pub(crate) fn service(
+    host: Host,
+    config: &Config,
+    address: SocketAddr,
+    leaving: CancellationToken,
+) -> BoxCloneSyncService<Request, Response, Infallible> {
     let (routes, description) = openapi::routes().split_for_parts();
-    let app = App::new(host, config, address, openapi::encode(&description));
+    let app = App::new(host, config, address, leaving, openapi::encode(&description));
     let router: Router = routes
         .fallback(front::no_route)
         .method_not_allowed_fallback(front::no_method)

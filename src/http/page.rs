@@ -5,11 +5,12 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use retold_snapshots::query::{self, Order, QueryError};
+use retold_events::ConversationId;
+use retold_snapshots::query::{self, Conversations, Order, QueryError};
 use serde::Serialize;
 
-use super::error::ApiError;
-use crate::wire::{self, Kind};
+use super::{error::ApiError, validation::Invalid};
+use crate::wire::{self, Kind, pattern_message};
 
 /// The cursor that, as `after`, gives the next page.
 pub(super) const NEXT: HeaderName = HeaderName::from_static("next-cursor");
@@ -22,7 +23,28 @@ pub(super) fn asked<T: Kind>(page: &wire::Page) -> Result<query::Page<T>, ApiErr
         Some(text) => text.parse::<T>().map(Some).map_err(|_| ApiError::from(QueryError::UnknownCursor(text.clone()))),
         None => Ok(None),
     };
-    Ok(query::Page { after: cursor(&page.after)?, before: cursor(&page.before)?, limit: page.limit, order: page.order })
+    let (after, before) = (cursor(&page.after)?, cursor(&page.before)?);
+    Ok(query::Page { after, before, limit: page.limit, order: order(page) })
+}
+
+/// The order that a client asks for.
+pub(super) fn order(page: &wire::Page) -> Order {
+    match page.order {
+        wire::Order::Asc => Order::Asc,
+        wire::Order::Desc => Order::Desc,
+    }
+}
+
+/// The conversations that a client asks for: none named is all, `default` is the agent's own thread.
+pub(super) fn conversations(asked: Option<&str>) -> Result<Conversations, ApiError> {
+    match asked {
+        None => Ok(Conversations::All),
+        Some("default") => Ok(Conversations::Default),
+        Some(id) => {
+            let malformed = |_| Invalid::query_member("conversation_id", &pattern_message::<ConversationId>());
+            Ok(Conversations::Of(id.parse().map_err(malformed)?))
+        }
+    }
 }
 
 /// Cuts a page out of a list that is in memory whole, by id. Ids are ordered by creation.
@@ -51,6 +73,11 @@ pub(super) struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// The page of nothing.
+    pub(super) fn empty() -> Self {
+        Self { items: Vec::new(), ends: None }
+    }
+
     /// The page of these rows, each shown as one item. A row may show as nothing and still be a cursor.
     pub(super) fn of<R>(rows: Vec<R>, cursor: impl Fn(&R) -> String, show: impl FnMut(R) -> T) -> Self {
         let ends = rows.first().zip(rows.last()).map(|(first, last)| (cursor(first), cursor(last)));

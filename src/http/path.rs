@@ -3,10 +3,7 @@
 //! Documents and clients disagree on the prefix and on trailing slashes. Every spelling is rewritten to one before
 //! routing, because a redirect costs a round trip and makes some clients drop the body or the Authorization header.
 
-use axum::http::{
-    Uri,
-    uri::{Parts, PathAndQuery},
-};
+use axum::http::{Uri, uri::PathAndQuery};
 
 /// Which family of documents the client follows, told by the prefix it used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +47,8 @@ fn collapse(path: &str) -> String {
 /// The URI with another path; as it was, should the path be none.
 fn with_path(uri: &Uri, path_and_query: &str) -> Uri {
     let Ok(path_and_query) = path_and_query.parse::<PathAndQuery>() else { return uri.clone() };
-    let parts = Parts { path_and_query: Some(path_and_query), ..uri.clone().into_parts() };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path_and_query);
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 

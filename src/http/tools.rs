@@ -41,7 +41,18 @@ async fn retrieve(Id(tool): Id<ToolId>) -> Result<Answer<Tool>, ApiError> {
 }
 
 fn wanted(asked: &ToolsQuery) -> Vec<&'static BuiltinTool> {
-    builtins().iter().filter(|tool| asked.wants(tool)).collect()
+    builtins().iter().filter(|tool| is_wanted(tool, asked)).collect()
+}
+
+fn is_wanted(tool: &BuiltinTool, asked: &ToolsQuery) -> bool {
+    let among = |wanted: &[String], text: &str| wanted.is_empty() || wanted.iter().any(|it| it == text);
+    among(&asked.names, tool.name)
+        && among(&asked.tool_ids, &tool.id.to_string())
+        && among(&asked.tool_types, tool.tool_type)
+        && asked.search.as_deref().is_none_or(|part| tool.name.contains(&part.to_lowercase()))
+        && !asked.exclude_tool_types.iter().any(|kind| kind == tool.tool_type)
+        // All tools here are the server's own.
+        && !asked.exclude_letta_tools
 }
 
 /// A page of tools.

@@ -44,11 +44,6 @@ impl Invalid {
         Self::body("missing", Vec::new(), "Field required")
     }
 
-    /// A member of the body that cannot be as it is.
-    pub(super) fn member(name: &str, message: &str) -> Self {
-        Self::body("value_error", vec![Step::Name(name.to_owned())], message)
-    }
-
     /// A query parameter that cannot be as it is.
     pub(super) fn query(message: &str) -> Self {
         let place = vec![Step::Name("query".to_owned())];
@@ -117,13 +112,12 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| of_serde(error.path(), error.inner()))?;
-    reader.end().map_err(|error| of_serde(&Path::default(), &error))?;
+        .map_err(|error| of_serde(steps(error.path()), error.inner()))?;
+    reader.end().map_err(|error| of_serde(Vec::new(), &error))?;
     Ok(parsed)
 }
 
-fn of_serde(path: &Path, error: &serde_json::Error) -> Invalid {
-    let mut place = steps(path);
+fn of_serde(mut place: Vec<Step>, error: &serde_json::Error) -> Invalid {
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or(&text);
     if error.is_syntax() || error.is_eof() {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{DEFAULT_USER_ID, Id, JsonObject, Problem, json, tags};
 
 /// Characters a block may hold when nobody says otherwise.
-pub const DEFAULT_LIMIT: u64 = 100_000;
+const DEFAULT_LIMIT: u64 = 100_000;
 
 /// A memory block.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -200,7 +200,6 @@ fn stock_description(label: &str) -> Option<String> {
 
 /// Changes of a block. What is absent or `null` stays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct BlockUpdate {
     /// The text an agent sees.
     pub value: Option<String>,

@@ -49,7 +49,6 @@ impl CompactionSettings {
 
 /// How an agent's history is to be compacted.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct CompactionSettingsInput {
     /// Handle of the model that summarizes; absent: the agent's own.
     pub model: Option<String>,
@@ -60,7 +59,7 @@ pub struct CompactionSettingsInput {
     /// Whether it acknowledges first.
     pub prompt_acknowledgement: Option<bool>,
     /// Upper bound of the summary, in characters; 50000 when absent, none when `null`.
-    #[serde(deserialize_with = "json::given")]
+    #[serde(default, deserialize_with = "json::given")]
     #[schema(value_type = Option<u32>)]
     pub clip_chars: Option<Option<u32>>,
     /// Which messages give way.

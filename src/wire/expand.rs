@@ -101,7 +101,7 @@ pub fn wire_span(message: &Message) -> u32 {
         return 1;
     }
     let thoughts = message.content.iter().filter(|part| is_thought(part)).count();
-    let text = message.content.iter().any(|part| matches!(part, Part::Text { .. }));
+    let text = has_text(message);
     let parts = thoughts + usize::from(text) + usize::from(!message.tool_calls.is_empty());
     u32::try_from(parts).unwrap_or(u32::MAX)
 }
@@ -162,13 +162,17 @@ const fn is_thought(part: &Part) -> bool {
     matches!(part, Part::Reasoning { .. } | Part::RedactedReasoning { .. })
 }
 
+fn has_text(message: &Message) -> bool {
+    message.content.iter().any(|part| matches!(part, Part::Text { text } if !text.is_empty()))
+}
+
 fn assistant(message: &Message, view: &View<'_>, mut show: impl FnMut(u32, Option<LettaMessage>)) {
     let mut part = 0;
     for thought in message.content.iter().filter(|part| is_thought(part)) {
         show(part, thought_message(head(message, part), thought));
         part += 1;
     }
-    if message.content.iter().any(|part| matches!(part, Part::Text { .. })) {
+    if has_text(message) {
         let head = head(message, part);
         // What an older agent says beside or instead of a call is thought; what a client put in its mouth is speech.
         let spoken = !view.is_older() || (message.step.is_none() && message.tool_calls.is_empty());

@@ -48,19 +48,19 @@ impl ToSchema for JsonObject {}
 
 /// Any value as stored text.
 #[must_use]
-pub fn to_text(value: &impl Serialize) -> JsonText {
+pub(crate) fn to_text(value: &impl Serialize) -> JsonText {
     serde_json::to_string(value).map_or_else(|_| JsonText::empty_object(), JsonText::new)
 }
 
 /// Stored text read back; `None` when it is not of that form.
 #[must_use]
-pub fn from_text<T: DeserializeOwned>(text: &JsonText) -> Option<T> {
+pub(crate) fn from_text<T: DeserializeOwned>(text: &JsonText) -> Option<T> {
     serde_json::from_str(text.as_str()).ok()
 }
 
 /// Stored text read back as an object; anything else gives an empty one.
 #[must_use]
-pub fn map_of(text: &JsonText) -> Map<String, Value> {
+pub(crate) fn map_of(text: &JsonText) -> Map<String, Value> {
     from_text(text).unwrap_or_default()
 }
 

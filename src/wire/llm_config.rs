@@ -111,10 +111,10 @@ impl LlmConfig {
 
 /// The model a client wants, in the older form.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default)]
 #[schema(as = LLMConfigInput)]
 pub struct LlmConfigInput {
     /// The provider's own name of the model.
+    #[serde(default)]
     pub model: String,
     /// The name shown to people.
     pub display_name: Option<String>,
@@ -163,7 +163,6 @@ impl LlmConfigInput {
 
 /// Members of an `llm_config` that mean nothing here and are kept for the client.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 #[schema(as = LLMConfigOther)]
 pub struct OtherConfig {
     /// Kept for the client.

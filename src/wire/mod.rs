@@ -5,30 +5,83 @@
 //! there is nothing, because the SDKs' users read members without asking; requests ignore members they do not know, and
 //! refuse aloud what V1 has and this server has not.
 
+mod agent;
 mod block;
+mod catalog_queries;
+mod compaction;
 mod content;
+mod create_agent;
 mod expand;
 mod id;
 mod json;
+mod llm_config;
 mod message;
+mod message_input;
+mod model;
+mod model_choice;
+mod page;
 mod problem;
+mod queries;
+mod query;
+mod relations;
+mod response;
 mod response_format;
+mod run;
+mod send;
+mod settings;
+mod step;
 mod stream;
 mod time;
+mod tool;
+mod tool_rule;
+mod update_agent;
 mod usage;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
+pub use agent::{AgentState, Memory, ResetMessagesRequest};
 pub use block::{Block, BlockResponse, BlockUpdate, CreateBlock};
+pub use catalog_queries::{BlocksQuery, ModelsQuery, TagsQuery, ToolsQuery};
+pub use compaction::{CompactionSettings, CompactionSettingsInput, default_compaction};
 pub use content::{Content, ContentPart, ImageSource};
+pub use create_agent::CreateAgentRequest;
 pub use expand::{View, expand, expand_parts, part_otid, wire_span};
 pub use id::{Id, Kind, pattern_message};
 pub use json::JsonObject;
+pub use llm_config::{LlmConfig, LlmConfigInput, OtherConfig, ReasoningEffort};
 pub use message::*;
+pub use message_input::{ApprovalCreate, InputMessage, MessageCreate, ToolReturnCreate};
+pub use model::{EmbeddingConfig, EmbeddingModel, Model};
+pub use model_choice::{Defaults, Found, MAX_DEFAULT_WINDOW, small_model};
+pub use page::{MAX_PAGE, Order, Page};
 pub use problem::Problem;
+pub use queries::{
+    AgentBlocksQuery, AgentQuery, AgentToolsQuery, AgentsQuery, BlockAgentsQuery, MessagesQuery,
+    RecompileQuery, RunMessagesQuery, RunStepsQuery, RunsQuery, StepMessagesQuery, StepsQuery,
+    StreamQuery,
+};
+pub use query::{Pairs, QueryProblem};
+pub use relations::Relations;
+pub use response::LettaResponse;
 pub use response_format::ResponseFormat;
+pub use run::{
+    CallbackBody, CancelAgentRunRequest, LettaRequestConfig, RetrieveStreamRequest, Run, RunMetrics,
+};
+pub use send::{Call, LettaAsyncRequest, LettaRequest, LettaStreamingRequest};
+pub use settings::{
+    AnthropicThinking, GeminiThinkingConfig, ModelSettings, ModelSettingsInput, OpenAiReasoning,
+};
+pub use step::{ModifyFeedbackRequest, Step, StepMetrics};
 pub use stream::{Frame, Frames};
 pub use time::Time;
-pub use usage::{CompletionTokensDetails, LettaUsageStatistics, PromptTokensDetails, UsageStatistics};
+pub use tool::Tool;
+pub use tool_rule::{ToolCallNode, ToolRule, stored_rules};
+pub use update_agent::UpdateAgent;
+pub use usage::{
+    CompletionTokensDetails, LettaUsageStatistics, PromptTokensDetails, UsageStatistics,
+};
 pub use words::*;
 
 /// The user that everything belongs to: this server has one.

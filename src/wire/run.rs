@@ -203,7 +203,6 @@ impl From<&RunRow> for RunMetrics {
 
 /// Which runs to cancel.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct CancelAgentRunRequest {
     /// Absent: the agent's runs under way.
     pub run_ids: Option<Vec<String>>,
@@ -211,7 +210,6 @@ pub struct CancelAgentRunRequest {
 
 /// From where a stream is taken up again.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct RetrieveStreamRequest {
     /// Not needed: the path names the run.
     pub agent_id: Option<String>,

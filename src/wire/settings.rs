@@ -84,7 +84,6 @@ fn thinking(model: &ModelConfig) -> Value {
 
 /// Settings of a model, as a client gives them. Only what is given changes anything.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, ToSchema)]
-#[serde(default)]
 pub struct ModelSettingsInput {
     /// Tokens of one answer, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +117,6 @@ pub struct ModelSettingsInput {
 
 /// OpenAI's way of reasoning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 #[schema(as = OpenAIReasoning)]
 pub struct OpenAiReasoning {
     /// How hard.
@@ -127,7 +125,6 @@ pub struct OpenAiReasoning {
 
 /// Anthropic's way of reasoning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct AnthropicThinking {
     /// `enabled|disabled`.
     #[serde(rename = "type")]
@@ -138,7 +135,6 @@ pub struct AnthropicThinking {
 
 /// Google's way of reasoning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct GeminiThinkingConfig {
     /// Whether thoughts are shown.
     pub include_thoughts: Option<bool>,

@@ -192,7 +192,6 @@ impl From<&StepRow> for StepMetrics {
 
 /// A client's judgement of a step. A `feedback` of `null` takes an earlier one back.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct ModifyFeedbackRequest {
     /// The judgement.
     pub feedback: Option<WireFeedback>,

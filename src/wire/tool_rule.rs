@@ -5,10 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{
-    Problem, json,
-    problem::not_supported,
-};
+use super::{Problem, json, problem::not_supported};
 
 /// A rule that orders tool calls. `type` tells which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -191,11 +188,13 @@ fn stored_rule(rule: ToolRule) -> Result<agent::ToolRule, Problem> {
 fn mapping(tool: &str, mapping: Map<String, Value>) -> Result<Vec<(String, String)>, Problem> {
     mapping
         .into_iter()
-        .map(|(output, child)| match child {
-            Value::String(child) => Ok((output, child)),
-            _ => Err(Problem::Unprocessable(format!(
-                "tool rule `conditional` for `{tool}`: child_output_mapping.{output}: Input should be a valid string"
-            ))),
+        .map(|(output, child)| {
+            let Value::String(child) = child else {
+                return Err(Problem::Unprocessable(format!(
+                    "tool rule `conditional` for `{tool}`: child_output_mapping.{output}: Input should be a valid string"
+                )));
+            };
+            Ok((output, child))
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The log as a promise: what is atomic, what is durable when, what can be read.
 //!
 //! [`EventStore`] is blocking on purpose; [`crate::log::Log`] decides which thread blocks. One conformance suite
-//! ([`conformance`]) holds for every implementation.
+//! (`conformance`, with the feature `testing`) holds for every implementation.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;

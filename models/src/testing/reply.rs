@@ -95,10 +95,17 @@ impl Reply {
         self.bytes(chunk)
     }
 
-    /// The end of a chunked body; the connection stays open.
+    /// The end of a chunked body, written together with the last chunk as servers do; the connection stays open.
     #[must_use]
-    pub fn end(self) -> Self {
-        self.bytes("0\r\n\r\n")
+    pub fn end(mut self) -> Self {
+        const END: &[u8] = b"0\r\n\r\n";
+        match self.steps.last_mut() {
+            Some(Step::Bytes(bytes)) => *bytes = [bytes, END].concat().into(),
+            Some(Step::Wait(_) | Step::Flood { .. } | Step::Hang | Step::Close) | None => {
+                return self.bytes(END);
+            }
+        }
+        self
     }
 
     /// Further bytes as they are.

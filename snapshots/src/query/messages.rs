@@ -70,9 +70,9 @@ pub fn messages(
     filter: &MessageFilter,
     page: &Page<MessageId>,
 ) -> Result<Vec<Message>, QueryError> {
+    check_cursors(page, |id| Ok(row_of(store, agent, id)?.is_some()))?;
     let mut window = Window::chronological(page)?;
     window.turned = window.descending;
-    check_cursors(page, |id| Ok(row_of(store, agent, id)?.is_some()))?;
     let edge = match window.low {
         Some(low) => row_of(store, agent, low)?,
         None => None,
@@ -136,8 +136,8 @@ fn span_messages(
     page: &Page<MessageId>,
     keep: impl Fn(&Message) -> bool,
 ) -> Result<Vec<Message>, QueryError> {
-    let mut window = Window::chronological(page)?;
     check_cursors(page, |id| Ok(row_of(store, agent, id)?.is_some()))?;
+    let mut window = Window::chronological(page)?;
     let Some((first, last)) = span else { return Ok(Vec::new()) };
     let edge = row_of(store, agent, page.after.map_or(first, |after| after.max(first)))?;
     if let Some(end) = last.and_then(following) {

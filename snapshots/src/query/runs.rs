@@ -50,8 +50,8 @@ pub fn runs(
     filter: &RunFilter,
     page: &Page<RunId>,
 ) -> Result<Vec<RunRow>, QueryError> {
-    let window = Window::in_order(page)?;
     check_cursors(page, |id| Ok(store.row(Table::Runs, id.as_bytes())?.is_some()))?;
+    let window = Window::in_order(page)?;
     let found = candidates(store, filter, &window).map(|found| Ok(found?.1));
     window.fill(found.filter(|found| found.as_ref().map_or(true, |row| filter.matches(row))))
 }

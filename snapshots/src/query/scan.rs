@@ -192,11 +192,12 @@ impl Iterator for Rows<'_> {
     type Item = Result<(Bytes, Bytes), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.chunk.len() == 0 && !self.ended {
-            if let Err(error) = self.read_chunk() {
-                self.ended = true;
-                return Some(Err(error));
-            }
+        if self.chunk.len() == 0
+            && !self.ended
+            && let Err(error) = self.read_chunk()
+        {
+            self.ended = true;
+            return Some(Err(error));
         }
         self.chunk.next().map(Ok)
     }

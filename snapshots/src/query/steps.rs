@@ -45,8 +45,8 @@ pub fn steps(
     filter: &StepFilter,
     page: &Page<StepId>,
 ) -> Result<Vec<JudgedStep>, QueryError> {
-    let window = Window::in_order(page)?;
     check_cursors(page, |id| Ok(owners(store, id)?.is_some()))?;
+    let window = Window::in_order(page)?;
     let places = if filter.runs.is_empty() {
         every_place(store, filter.agent, &window)
     } else {

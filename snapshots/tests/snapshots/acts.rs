@@ -18,8 +18,11 @@ impl World {
     /// One act of the given kind, or nothing when it is not possible now.
     pub(crate) fn act(&mut self, kind: u8, mut choice: Choice) -> Outcome {
         let choice = &mut choice;
-        if self.agents.is_empty() {
-            return self.create_agent(choice);
+        // Few agents, so that much happens to each.
+        match (kind % 40, self.agents.iter().filter(|agent| !agent.deleted).count()) {
+            (_, 0) => return self.create_agent(choice),
+            (0 | 1, 4..) => return Ok(()),
+            _ => {}
         }
         match kind % 40 {
             0 | 1 => self.create_agent(choice),

@@ -32,7 +32,7 @@ fn agent_by_hand(world: &World, id: AgentId, count: usize) -> Option<agent::Stat
         if *of != id {
             continue;
         }
-        match (&mut state, event) {
+        match (&mut state, &**event) {
             (None, retold_events::agent::Event::Created(created)) => {
                 state = Some(agent::State::created(id, *at, created));
             }

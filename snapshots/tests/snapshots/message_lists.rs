@@ -69,10 +69,8 @@ fn in_time(
 }
 
 fn turned(answer: Answer<Message>, order: Order) -> Answer<Message> {
-    match answer {
-        Answer::Items(items) => Answer::Items(ordered_messages(items, order)),
-        other => other,
-    }
+    let Answer::Items(items) = answer else { return answer };
+    Answer::Items(ordered_messages(items, order))
 }
 
 fn ordered_messages(mut items: Vec<Message>, order: Order) -> Vec<Message> {

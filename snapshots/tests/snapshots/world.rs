@@ -24,8 +24,8 @@ pub(crate) type Act = (u8, u64);
 /// Any event with its place and time, as it was stored.
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
-    Agent(AgentId, Timestamp, agent::Event),
-    Block(BlockId, Timestamp, block::Event),
+    Agent(AgentId, Timestamp, Box<agent::Event>),
+    Block(BlockId, Timestamp, Box<block::Event>),
 }
 
 /// What happened, and what a reader without rows and folds would remember of it.
@@ -115,7 +115,7 @@ impl World {
         let event = block::Event::Created(event);
         let rows = block_state::project(id, None, at, &event);
         self.blocks.push(block_state::State::created(id, at, block));
-        self.facts.push(Fact::Block(id, at, event.clone()));
+        self.facts.push(Fact::Block(id, at, Box::new(event.clone())));
         self.append(StreamId::Block(id), at, vec![event.encode()], rows)
     }
 
@@ -130,7 +130,7 @@ impl World {
         let rows = block_state::project(state.id, Some(state), at, &event);
         block_state::apply(state, at, &event);
         let id = state.id;
-        self.facts.push(Fact::Block(id, at, event.clone()));
+        self.facts.push(Fact::Block(id, at, Box::new(event.clone())));
         self.append(StreamId::Block(id), at, vec![event.encode()], rows)
     }
 
@@ -146,7 +146,7 @@ impl World {
         for event in &events {
             self.remember(index, event);
             rows.extend(agent_state::apply_and_project(&mut self.agents[index], at, event));
-            self.facts.push(Fact::Agent(id, at, event.clone()));
+            self.facts.push(Fact::Agent(id, at, Box::new(event.clone())));
         }
         let encoded = events.iter().map(|event| event.encode()).collect();
         self.append(StreamId::Agent(id), at, encoded, rows)
@@ -219,7 +219,18 @@ impl World {
             agent::Event::RunDeleted(deleted) => {
                 self.ended.retain(|(_, run)| *run != deleted.run);
             }
-            _ => {}
+            agent::Event::Configured(_)
+            | agent::Event::BlockAttached(_)
+            | agent::Event::BlockDetached(_)
+            | agent::Event::ToolAttached(_)
+            | agent::Event::ToolDetached(_)
+            | agent::Event::Deleted(_)
+            | agent::Event::RunAccepted(_)
+            | agent::Event::RunStarted(_)
+            | agent::Event::StepStarted(_)
+            | agent::Event::CancelRequested(_)
+            | agent::Event::CallbackSent(_)
+            | agent::Event::FeedbackGiven(_) => {}
         }
     }
 }

@@ -21,6 +21,20 @@ fn open(dir: &Path) -> Result<SledStore, StoreError> {
     SledStore::open(dir, SledOptions { cache_bytes: 8 << 20, reserve_bytes: None })
 }
 
+/// Keys in their readable form.
+fn keys_of(store: &SledStore) -> Vec<Key> {
+    let mut keys = Vec::new();
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    store
+        .tree
+        .scan(everything, false, |key, _| {
+            keys.extend(Key::decode(key));
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    keys
+}
+
 /// A directory in which `groups` groups of one event each were written, and the store closed.
 fn written(groups: u64) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -327,6 +341,17 @@ fn after_a_failure_nothing_is_written() {
 }
 
 #[test]
+fn a_group_takes_one_key_per_stream_and_one_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let group = [commit(agent(1), 0, 5), commit(agent(2), 0, 5), commit(agent(1), 5, 5)];
+    assert!(store.append(&group).unwrap().iter().all(Result::is_ok));
+    let expected =
+        [Key::Events(agent(1), Seq(1)), Key::Events(agent(2), Seq(1)), Key::Feed(Position(1))];
+    assert_eq!(keys_of(&store), expected);
+}
+
+#[test]
 fn a_replaced_row_leaves_no_piece_behind() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
@@ -335,18 +360,7 @@ fn a_replaced_row_leaves_no_piece_behind() {
         let change = RowChange { table: Table::Messages, key: b"m".to_vec(), value };
         store.append(&[Commit { rows: vec![change], ..Commit::default() }]).unwrap();
     };
-    let keys = || {
-        let mut keys = Vec::new();
-        let everything = (Bound::Unbounded, Bound::Unbounded);
-        store
-            .tree
-            .scan(everything, false, |key, _| {
-                keys.push(Key::decode(key).unwrap());
-                Ok(ControlFlow::Continue(()))
-            })
-            .unwrap();
-        keys
-    };
+    let keys = || keys_of(&store);
     put(Some(300_000));
     assert_eq!(keys().len(), 2 + 5, "the tail, the row and its pieces");
     put(Some(70_000));

@@ -1,0 +1,72 @@
+//! The answer of a run that a client waits for.
+
+use retold_actors::{Host, Refusal};
+use retold_events::{agent::AgentType, output::Item, run::EndStatus};
+use retold_snapshots::{
+    query::{self, Order, Page},
+    row::{RunRow, RunStatus},
+};
+
+use super::{App, error::ApiError};
+use crate::wire::{LettaResponse, Run};
+
+/// Waits for the end of a run and gives its answer. A cancelled run has one, too: what was said until then.
+pub(super) async fn answer(app: &App, run: &RunRow, agent_type: AgentType) -> Result<LettaResponse, ApiError> {
+    let items = tokio::select! {
+        biased;
+        items = output(app, run) => items?,
+        // The run stays in the log; the server that comes next ends it.
+        () = app.leaving.cancelled() => return Err(Refusal::Draining.into()),
+    };
+    let ended = app.host.run(run.id).await?;
+    check(&ended)?;
+    // Token by token is how some other client wanted it; the whole messages are in the history.
+    if ended.request.stream_tokens {
+        return from_history(&app.host, &ended, agent_type).await;
+    }
+    Ok(LettaResponse::of_items(&items, &ended, agent_type))
+}
+
+/// All that a run shows, once it has ended.
+async fn output(app: &App, run: &RunRow) -> Result<Vec<Item>, ApiError> {
+    let mut items = Vec::new();
+    let mut follow = app.host.follow(run.id, 0);
+    while let Some(more) = follow.next().await? {
+        items.extend(more.iter().cloned());
+    }
+    Ok(items)
+}
+
+/// Fails as the run did, if it did.
+fn check(run: &RunRow) -> Result<(), ApiError> {
+    match (run.status, &run.error) {
+        (RunStatus::Ended(EndStatus::Failed), Some(error)) => {
+            Err(ApiError::RunFailed { run: run.id, error: error.clone() })
+        }
+        (RunStatus::Ended(EndStatus::Failed), None) => Err(ApiError::Internal),
+        (RunStatus::Ended(EndStatus::Completed | EndStatus::Cancelled) | RunStatus::Created | RunStatus::Running, _) => {
+            Ok(())
+        }
+    }
+}
+
+/// The result that an ended run keeps for whoever did not wait for it.
+pub(super) async fn result(host: &Host, run: &RunRow) -> Result<Option<LettaResponse>, ApiError> {
+    if !Run::wants_result(run) || run.error.is_some() {
+        return Ok(None);
+    }
+    from_history(host, run, agent_type(host, run).await?).await.map(Some)
+}
+
+/// The loop of a run's agent, which decides how its messages look.
+pub(super) async fn agent_type(host: &Host, run: &RunRow) -> Result<AgentType, ApiError> {
+    Ok(host.agent(run.agent).await?.state.config.agent_type)
+}
+
+/// The answer of an ended run, from what it left in the history.
+async fn from_history(host: &Host, run: &RunRow, agent_type: AgentType) -> Result<LettaResponse, ApiError> {
+    let of = run.clone();
+    let everything = Page::first(usize::MAX, Order::Asc);
+    let messages = host.read(move |store| Ok(query::run_messages(store, &of, &everything))).await??;
+    Ok(LettaResponse::of_messages(&messages, run, agent_type))
+}

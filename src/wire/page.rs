@@ -1,0 +1,79 @@
+//! Which part of a list is wanted.
+
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::query::{Pairs, QueryProblem};
+
+/// Items of one page at most. Whoever asks for more gets this many.
+pub const MAX_PAGE: usize = 1000;
+
+/// Which part of a list is wanted. Cursors are ids; what they mean is the list's business.
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Page {
+    /// Items that precede this one.
+    #[param(required = false)]
+    pub before: Option<String>,
+    /// Items that follow this one.
+    #[param(required = false)]
+    pub after: Option<String>,
+    /// Items at most.
+    #[param(required = false)]
+    pub limit: usize,
+    /// Which end comes first.
+    #[param(required = false, inline)]
+    pub order: Order,
+    /// What the list is sorted by, where the list has a choice.
+    #[param(required = false)]
+    pub order_by: Option<String>,
+}
+
+/// Which end comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// The smallest, the oldest.
+    Asc,
+    /// The greatest, the newest.
+    Desc,
+}
+
+impl Page {
+    /// Reads the paging parameters, in the newer and the older spelling.
+    ///
+    /// `order_by` is checked by the lists that have a choice; the others ignore it.
+    ///
+    /// # Errors
+    /// [`QueryProblem`] when one is malformed, or `limit` is less than 1.
+    pub fn read(pairs: Pairs<'_>, limit: usize, order: Order) -> Result<Self, QueryProblem> {
+        let words = [("asc", Order::Asc), ("desc", Order::Desc)];
+        let ascending = pairs.flag("ascending")?;
+        let older = ascending.map(|ascending| if ascending { Order::Asc } else { Order::Desc });
+        let asked = pairs.int("limit")?;
+        if asked.is_some_and(|limit| limit < 1) {
+            return Err(QueryProblem::new("limit", "Input should be greater than or equal to 1"));
+        }
+        let asked = asked.map(|limit| usize::try_from(limit).unwrap_or(MAX_PAGE));
+        Ok(Self {
+            before: pairs.text("before"),
+            after: pairs.text("after"),
+            limit: asked.unwrap_or(limit).min(MAX_PAGE),
+            order: pairs.word("order", &words)?.or(older).unwrap_or(order),
+            order_by: pairs.text("order_by").or_else(|| pairs.text("sort_by")),
+        })
+    }
+
+    /// Checks `order_by` against what a list can be sorted by.
+    pub(crate) fn sorted_by(self, allowed: &[&str]) -> Result<Self, QueryProblem> {
+        match self.order_by.as_deref() {
+            Some(asked) if !allowed.contains(&asked) => {
+                let quoted: Vec<String> =
+                    allowed.iter().map(|word| format!("'{word}'")).collect();
+                let message = format!("Input should be {}", quoted.join(" or "));
+                Err(QueryProblem::new("order_by", message))
+            }
+            _ => Ok(self),
+        }
+    }
+}
