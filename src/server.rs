@@ -97,8 +97,9 @@ impl Server {
         catalog: Arc<Catalog>,
         config: &Config,
     ) -> Result<Self, StartError> {
-        let address =
-            listener.local_addr().map_err(|source| StartError::Listen { address: config.address(), source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address: config.address(), source })?;
         let host = Host::open(store, Arc::clone(&catalog), options(config)).await?;
         let stop = Stop::default();
         let service = http::service(host.clone(), config, address, stop.gently.clone());
@@ -156,7 +157,9 @@ async fn open_store(config: &Config) -> Result<Arc<dyn EventStore>, StartError> 
         reserve_bytes: config.reserve_bytes.as_ref().map(|bytes| bytes.value),
     };
     let opening = tokio::task::spawn_blocking(move || SledStore::open(&dir, options));
-    let store = opening.await.map_err(|error| StoreError::Closed(format!("opening it failed: {error}")))??;
+    let store = opening
+        .await
+        .map_err(|error| StoreError::Closed(format!("opening it failed: {error}")))??;
     Ok(Arc::new(store))
 }
 

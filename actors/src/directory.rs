@@ -76,6 +76,12 @@ pub(crate) struct Hold {
     slot: Arc<Slot>,
 }
 
+impl Awake {
+    fn is_deleted(&self) -> bool {
+        self.gauges.seen.load().as_ref().is_some_and(|seen| seen.state.deleted)
+    }
+}
+
 impl Hold {
     pub(crate) fn tell(&self, message: Message) -> Result<(), ()> {
         self.slot.awake.get().ok_or(())?.actor.send_message(message).map_err(|_| ())
@@ -131,6 +137,7 @@ impl Directory {
             self.hold(slot)
         };
         match hold.slot.awake.get_or_try_init(|| self.activate(id)).await {
+            Ok(awake) if awake.is_deleted() => Err(Refusal::no_agent(id)),
             Ok(_) => Ok(hold),
             Err(refusal) => {
                 let mut slots = self.slots();
@@ -241,7 +248,7 @@ impl Directory {
         Some(id)
     }
 
-    /// Puts idle agents to sleep, longest unused first, until the awake ones fit into their budget.
+    /// Puts idle agents to sleep, longest unused first, until the awake ones fit into their budget; deleted ones always.
     pub(crate) fn make_room(&self) -> usize {
         let mut slots = self.slots();
         let mut awake: Vec<(u64, AgentId, usize)> = slots
@@ -259,8 +266,9 @@ impl Directory {
         awake.sort_unstable();
         let mut slept = 0;
         for (_, id, size) in awake {
-            if bytes <= self.shared.options.awake_bytes {
-                break;
+            let deleted = slots.get(&id).and_then(|slot| slot.awake.get()).is_some_and(Awake::is_deleted);
+            if bytes <= self.shared.options.awake_bytes && !deleted {
+                continue;
             }
             let Some(slot) = slots.get(&id).filter(|slot| self.may_sleep(slot)).cloned() else {
                 continue;

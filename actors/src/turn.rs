@@ -88,7 +88,9 @@ impl Turn {
             let (reply, next) = oneshot::channel();
             self.report(ReportKind::Done(Box::new(done), reply));
             match next.await {
-                Ok(Some(next)) => view = next,
+                // A running request keeps the system message it began with, or was compacted to: what its tools change
+                // in memory it learns from their returns, and the provider's cache of the prompt stays good.
+                Ok(Some(next)) => view = StepView { system: view.system, ..next },
                 Ok(None) | Err(_) => return Cut::Abandoned,
             }
         }

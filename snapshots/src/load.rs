@@ -41,7 +41,7 @@ pub struct Loaded<S> {
     pub folded: u64,
 }
 
-/// An aggregate's way of folding, for [`load`].
+/// An aggregate's way of folding, for [`agent()`] and [`block()`].
 pub trait Aggregate: Serialize + DeserializeOwned + Sized {
     /// Its events.
     type Event: retold_events::codec::Event;

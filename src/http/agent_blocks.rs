@@ -29,7 +29,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory", tag = "memory",
     operation_id = "retrieve_agent_memory", params(("agent_id" = String, Path, description = "The agent")),
     responses((status = 200, description = "Its memory", body = Memory), ReadErrors))]
-async fn memory(State(app): State<App>, Id(agent): Id<AgentId>) -> Result<Answer<Memory>, ApiError> {
+async fn memory(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+) -> Result<Answer<Memory>, ApiError> {
     Ok(Answer(Memory::of(&app.host.agent(agent).await?)))
 }
 
@@ -37,7 +40,10 @@ async fn memory(State(app): State<App>, Id(agent): Id<AgentId>) -> Result<Answer
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory/variables", tag = "memory",
     operation_id = "retrieve_agent_variables", params(("agent_id" = String, Path, description = "The agent")),
     responses((status = 200, description = "`{\"variables\": {}}`", body = Value), ReadErrors))]
-async fn variables(State(app): State<App>, Id(agent): Id<AgentId>) -> Result<Answer<Value>, ApiError> {
+async fn variables(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+) -> Result<Answer<Value>, ApiError> {
     app.host.agent(agent).await?;
     Ok(Answer(json!({ "variables": {} })))
 }
@@ -95,7 +101,10 @@ async fn update(
 
 fn labelled<'a>(view: &'a AgentView, label: &str) -> Result<&'a BlockView, ApiError> {
     let found = view.blocks.iter().find(|block| block.state.block.label.as_deref() == Some(label));
-    found.ok_or_else(|| ApiError::NotFound { what: "Block", id: format!("label '{label}' of agent {}", view.state.id) })
+    found.ok_or_else(|| ApiError::NotFound {
+        what: "Block",
+        id: format!("label '{label}' of agent {}", view.state.id),
+    })
 }
 
 /// Makes a block part of an agent's memory.

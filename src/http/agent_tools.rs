@@ -32,7 +32,8 @@ async fn list(
     Query(asked): Query<AgentToolsQuery>,
 ) -> Result<Page<Tool>, ApiError> {
     let view = app.host.agent(agent).await?;
-    let attached: Vec<&BuiltinTool> = view.state.tools.iter().filter_map(|&tool| by_id(tool)).collect();
+    let attached: Vec<&BuiltinTool> =
+        view.state.tools.iter().filter_map(|&tool| by_id(tool)).collect();
     tools::page_of(attached, &asked.page)
 }
 

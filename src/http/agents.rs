@@ -20,8 +20,8 @@ use super::{
     path::Dialect,
 };
 use crate::wire::{
-    AgentQuery, AgentState, AgentsQuery, CreateAgentRequest, DEFAULT_USER_ID, Found, RecompileQuery, Relations,
-    ResetMessagesRequest, UpdateAgent, WireStopReason, small_model,
+    AgentQuery, AgentState, AgentsQuery, CreateAgentRequest, DEFAULT_USER_ID, Found,
+    RecompileQuery, Relations, ResetMessagesRequest, UpdateAgent, WireStopReason, small_model,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -55,7 +55,10 @@ async fn list(
 /// How many agents there are.
 #[utoipa::path(get, path = "/v1/agents/count", tag = "agents", operation_id = "count_agents",
     responses((status = 200, description = "Their number", body = usize), ListErrors))]
-async fn count(State(app): State<App>, Query(asked): Query<AgentsQuery>) -> Result<axum::Json<usize>, ApiError> {
+async fn count(
+    State(app): State<App>,
+    Query(asked): Query<AgentsQuery>,
+) -> Result<axum::Json<usize>, ApiError> {
     let Some(filter) = filter(asked) else { return Ok(axum::Json(0)) };
     Ok(axum::Json(app.query(move |store| query::count_agents(store, &filter)).await?))
 }
@@ -110,8 +113,10 @@ async fn find(app: &App, model: Option<&str>, embedding: Option<&str>) -> Result
         None => None,
     };
     let embeddings = catalog.embeddings();
-    let embedding = embedding.and_then(|handle| embeddings.iter().find(|info| info.handle == handle)).cloned();
-    let small = model.as_ref().and_then(small_model).filter(|handle| catalog.resolve(handle).is_ok());
+    let embedding =
+        embedding.and_then(|handle| embeddings.iter().find(|info| info.handle == handle)).cloned();
+    let small =
+        model.as_ref().and_then(small_model).filter(|handle| catalog.resolve(handle).is_ok());
     Ok(Found { small_model: small.map(str::to_owned), model, embedding })
 }
 
@@ -147,11 +152,18 @@ async fn update(
 #[utoipa::path(delete, path = "/v1/agents/{agent_id}", tag = "agents", operation_id = "delete_agent",
     params(("agent_id" = String, Path, description = "The agent")),
     responses((status = 200, description = "It is gone", body = serde_json::Value), ReadErrors))]
-async fn delete(State(app): State<App>, dialect: Dialect, Id(agent): Id<AgentId>) -> Result<Response, ApiError> {
+async fn delete(
+    State(app): State<App>,
+    dialect: Dialect,
+    Id(agent): Id<AgentId>,
+) -> Result<Response, ApiError> {
     app.host.delete_agent(agent).await?;
     Ok(match dialect {
         Dialect::Api => StatusCode::NO_CONTENT.into_response(),
-        Dialect::V1 => axum::Json(json!({ "message": format!("Agent id={agent} successfully deleted") })).into_response(),
+        Dialect::V1 => {
+            axum::Json(json!({ "message": format!("Agent id={agent} successfully deleted") }))
+                .into_response()
+        }
     })
 }
 

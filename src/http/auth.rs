@@ -59,9 +59,13 @@ impl Guard {
 
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(allowed) = &self.hosts else { return Ok(()) };
-        let in_header = headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or("?"));
+        let in_header =
+            headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or("?"));
         let in_uri = uri.authority().map(|authority| authority.as_str());
-        match in_header.chain(in_uri).find(|host| !allowed.iter().any(|name| name == &host_name(host))) {
+        match in_header
+            .chain(in_uri)
+            .find(|host| !allowed.iter().any(|name| name == &host_name(host)))
+        {
             Some(foreign) => Err(ApiError::ForeignHost(host_name(foreign))),
             None => Ok(()),
         }
@@ -70,11 +74,12 @@ impl Guard {
     fn check_origin(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or("?");
-        let is_own = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .is_some_and(|host| origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host)));
-        let is_known = self.origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin));
+        let is_own =
+            headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
+                origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host))
+            });
+        let is_known =
+            self.origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin));
         // Reading across origins is for the browser to prevent, which it does.
         if method.is_safe() || is_own || is_known {
             return Ok(());
@@ -85,21 +90,34 @@ impl Guard {
     fn check_password(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(wanted) = &self.password else { return Ok(()) };
         let bearer = text(headers, &header::AUTHORIZATION).and_then(|value| value.split_once(' '));
-        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-        let bare = text(headers, &BARE_PASSWORD).and_then(|value| value.strip_prefix("password ")).map(str::trim);
+        let bearer = bearer
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
+        let bare = text(headers, &BARE_PASSWORD)
+            .and_then(|value| value.strip_prefix("password "))
+            .map(str::trim);
         let matches = |given: &str| {
             let given = blake3::hash(given.as_bytes());
             bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))
         };
-        if [bearer, bare].into_iter().flatten().any(matches) { Ok(()) } else { Err(ApiError::Unauthorized) }
+        if [bearer, bare].into_iter().flatten().any(matches) {
+            Ok(())
+        } else {
+            Err(ApiError::Unauthorized)
+        }
     }
 }
 
 fn check_user(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(id) = headers.get(USER_ID) else { return Ok(()) };
     let id = id.to_str().unwrap_or("?");
-    let uuid = id.strip_prefix("user-").filter(|rest| rest.len() == 36).and_then(|rest| uuid::Uuid::try_parse(rest).ok());
-    let is_v4 = |uuid: &uuid::Uuid| uuid.get_version_num() == 4 && uuid.get_variant() == uuid::Variant::RFC4122;
+    let uuid = id
+        .strip_prefix("user-")
+        .filter(|rest| rest.len() == 36)
+        .and_then(|rest| uuid::Uuid::try_parse(rest).ok());
+    let is_v4 = |uuid: &uuid::Uuid| {
+        uuid.get_version_num() == 4 && uuid.get_variant() == uuid::Variant::RFC4122
+    };
     if uuid.as_ref().is_some_and(is_v4) {
         return Ok(());
     }
@@ -112,7 +130,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 fn allowed_hosts(bound: IpAddr, origins: &[String]) -> Vec<String> {
     let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let configured = origins.iter().filter_map(|origin| origin.split_once("://").map(|(_, host)| host_name(host)));
+    let configured = origins
+        .iter()
+        .filter_map(|origin| origin.split_once("://").map(|(_, host)| host_name(host)));
     own.into_iter().chain([bound.to_string()]).chain(configured).collect()
 }
 
@@ -136,7 +156,12 @@ mod tests {
         Guard::new(address.parse().unwrap(), password, &origins)
     }
 
-    fn asked(guard: &Guard, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<(), ApiError> {
+    fn asked(
+        guard: &Guard,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), ApiError> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -147,9 +172,11 @@ mod tests {
     #[test]
     fn the_password_opens_in_both_forms() {
         let guard = guard("127.0.0.1:1", Some("secret"), &[]);
-        for (name, value) in
-            [("authorization", "Bearer secret"), ("authorization", "bearer  secret"), ("x-bare-password", "password secret")]
-        {
+        for (name, value) in [
+            ("authorization", "Bearer secret"),
+            ("authorization", "bearer  secret"),
+            ("x-bare-password", "password secret"),
+        ] {
             assert_eq!(asked(&guard, "GET", "/v1/agents", &[(name, value)]), Ok(()), "{value}");
         }
         for (name, value) in [
@@ -160,7 +187,11 @@ mod tests {
             ("x-bare-password", "secret"),
             ("x-other", ""),
         ] {
-            assert_eq!(asked(&guard, "GET", "/v1/agents", &[(name, value)]), Err(ApiError::Unauthorized), "{value}");
+            assert_eq!(
+                asked(&guard, "GET", "/v1/agents", &[(name, value)]),
+                Err(ApiError::Unauthorized),
+                "{value}"
+            );
         }
     }
 
@@ -175,11 +206,20 @@ mod tests {
     #[test]
     fn an_open_server_on_loopback_answers_to_local_names_only() {
         let guard = guard("127.0.0.2:1", None, &["https://app.example:8443"]);
-        for host in ["localhost", "LOCALHOST:8283", "127.0.0.1:1", "[::1]:1", "127.0.0.2", "app.example:1", "localhost."] {
+        for host in [
+            "localhost",
+            "LOCALHOST:8283",
+            "127.0.0.1:1",
+            "[::1]:1",
+            "127.0.0.2",
+            "app.example:1",
+            "localhost.",
+        ] {
             assert_eq!(asked(&guard, "GET", "/v1/agents", &[("host", host)]), Ok(()), "{host}");
         }
         assert_eq!(asked(&guard, "GET", "/v1/agents", &[]), Ok(()));
-        for host in ["evil.example", "evil.example:8283", "localhost.evil.example", "10.0.0.1", ""] {
+        for host in ["evil.example", "evil.example:8283", "localhost.evil.example", "10.0.0.1", ""]
+        {
             assert!(asked(&guard, "GET", "/v1/health", &[("host", host)]).is_err(), "{host}");
         }
         let closed = self::guard("127.0.0.1:1", Some("secret"), &[]);
@@ -190,11 +230,15 @@ mod tests {
     #[test]
     fn pages_of_other_origins_change_nothing_unless_named() {
         let guard = guard("127.0.0.1:1", None, &["https://app.example"]);
-        let ask = |method, origin| asked(&guard, method, "/v1/agents", &[("host", "localhost:1"), ("origin", origin)]);
+        let ask = |method, origin| {
+            asked(&guard, method, "/v1/agents", &[("host", "localhost:1"), ("origin", origin)])
+        };
         assert_eq!(ask("POST", "https://app.example"), Ok(()));
         assert_eq!(ask("POST", "http://localhost:1"), Ok(()));
         assert_eq!(ask("GET", "https://evil.example"), Ok(()));
-        for origin in ["https://evil.example", "null", "http://localhost:2", "https://app.example.evil"] {
+        for origin in
+            ["https://evil.example", "null", "http://localhost:2", "https://app.example.evil"]
+        {
             assert_eq!(ask("POST", origin), Err(ApiError::ForeignOrigin(origin.to_owned())));
         }
     }
@@ -204,7 +248,11 @@ mod tests {
         let guard = guard("127.0.0.1:1", None, &[]);
         let ask = |id| asked(&guard, "GET", "/v1/agents", &[("user_id", id)]);
         assert_eq!(ask("user-00000000-0000-4000-8000-000000000000"), Ok(()));
-        for id in ["user-1", "agent-00000000-0000-4000-8000-000000000000", "user-00000000-0000-1000-8000-000000000000"] {
+        for id in [
+            "user-1",
+            "agent-00000000-0000-4000-8000-000000000000",
+            "user-00000000-0000-1000-8000-000000000000",
+        ] {
             assert_eq!(ask(id), Err(ApiError::MalformedUser(id.to_owned())));
         }
     }

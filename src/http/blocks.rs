@@ -25,7 +25,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Blocks, a page at a time.
 #[utoipa::path(get, path = "/v1/blocks", tag = "blocks", operation_id = "list_blocks",
     responses((status = 200, description = "A page of blocks", body = [Block]), ListErrors))]
-async fn list(State(app): State<App>, Query(asked): Query<BlocksQuery>) -> Result<Page<Block>, ApiError> {
+async fn list(
+    State(app): State<App>,
+    Query(asked): Query<BlocksQuery>,
+) -> Result<Page<Block>, ApiError> {
     let page = page::asked(&asked.page)?;
     let Some(filter) = filter(asked) else { return Ok(Page::empty()) };
     let rows = app.query(move |store| query::blocks(store, &filter, &page)).await?;
@@ -35,7 +38,10 @@ async fn list(State(app): State<App>, Query(asked): Query<BlocksQuery>) -> Resul
 /// How many blocks there are.
 #[utoipa::path(get, path = "/v1/blocks/count", tag = "blocks", operation_id = "count_blocks",
     responses((status = 200, description = "Their number", body = usize), ListErrors))]
-async fn count(State(app): State<App>, Query(asked): Query<BlocksQuery>) -> Result<Answer<usize>, ApiError> {
+async fn count(
+    State(app): State<App>,
+    Query(asked): Query<BlocksQuery>,
+) -> Result<Answer<usize>, ApiError> {
     let Some(filter) = filter(asked) else { return Ok(Answer(0)) };
     Ok(Answer(app.query(move |store| query::count_blocks(store, &filter)).await?))
 }
@@ -65,7 +71,10 @@ fn filter(asked: BlocksQuery) -> Option<BlockFilter> {
 /// Makes a block.
 #[utoipa::path(post, path = "/v1/blocks", tag = "blocks", operation_id = "create_block", request_body = CreateBlock,
     responses((status = 200, description = "The new block", body = Block), WriteErrors))]
-async fn create(State(app): State<App>, Json(request): Json<CreateBlock>) -> Result<Answer<Block>, ApiError> {
+async fn create(
+    State(app): State<App>,
+    Json(request): Json<CreateBlock>,
+) -> Result<Answer<Block>, ApiError> {
     let view = app.host.create_block(request.into_block()?).await?;
     Ok(Answer(Block::from(&view)))
 }
@@ -74,7 +83,10 @@ async fn create(State(app): State<App>, Json(request): Json<CreateBlock>) -> Res
 #[utoipa::path(get, path = "/v1/blocks/{block_id}", tag = "blocks", operation_id = "retrieve_block",
     params(("block_id" = String, Path, description = "The block")),
     responses((status = 200, description = "The block", body = Block), ReadErrors))]
-async fn retrieve(State(app): State<App>, Id(block): Id<BlockId>) -> Result<Answer<Block>, ApiError> {
+async fn retrieve(
+    State(app): State<App>,
+    Id(block): Id<BlockId>,
+) -> Result<Answer<Block>, ApiError> {
     Ok(Answer(Block::from(&app.host.block(block).await?)))
 }
 
@@ -112,7 +124,8 @@ async fn agents(
 ) -> Result<Page<AgentState>, ApiError> {
     let page = page::asked(&asked.page)?;
     app.host.block(block).await?;
-    let ids: Vec<AgentId> = app.query(move |store| query::agents_of_block(store, block, &page)).await?;
+    let ids: Vec<AgentId> =
+        app.query(move |store| query::agents_of_block(store, block, &page)).await?;
     let views = app.host.agents(&ids).await?;
     let relations = asked.relations.unwrap_or_else(|| client.list_relations());
     Ok(Page::of(views, |view| view.state.id.to_string(), |view| AgentState::new(&view, relations)))

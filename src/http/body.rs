@@ -74,7 +74,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: BodyLimits = BodyLimits { max_bytes: 10_000, idle_timeout: Duration::from_secs(5) };
+    const LIMITS: BodyLimits =
+        BodyLimits { max_bytes: 10_000, idle_timeout: Duration::from_secs(5) };
 
     fn dripping(chunk: &'static [u8], pause: Duration) -> Body {
         let chunks = tokio_stream::iter(std::iter::repeat_n(Ok::<_, Infallible>(chunk), 100));
@@ -100,8 +101,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_body_is_cut_and_a_dripping_one_too() {
         for pause in [Duration::from_secs(6), Duration::from_secs(1)] {
-            assert_eq!(read(dripping(b"x", pause), LIMITS).await, Err(BodyFault::TooSlow), "{pause:?}");
+            assert_eq!(
+                read(dripping(b"x", pause), LIMITS).await,
+                Err(BodyFault::TooSlow),
+                "{pause:?}"
+            );
         }
-        assert!(read(dripping(&[0; 100], Duration::from_millis(90)), LIMITS).await.is_ok(), "slow but alive");
+        assert!(
+            read(dripping(&[0; 100], Duration::from_millis(90)), LIMITS).await.is_ok(),
+            "slow but alive"
+        );
     }
 }

@@ -60,8 +60,10 @@ impl Callbacks for Caller {
 /// Gives the status the address answered, or why it did not.
 async fn call(client: Result<Client, String>, host: &Host, run: &RunRow) -> Result<u16, String> {
     let url = run.request.callback_url.as_deref().ok_or("the run has no callback address")?;
-    let result = turn::result(host, run).await.map_err(|_| "the result of the run could not be read")?;
-    let body = serde_json::to_vec(&CallbackBody::new(run, result.as_ref())).map_err(|error| error.to_string())?;
+    let result =
+        turn::result(host, run).await.map_err(|_| "the result of the run could not be read")?;
+    let body = serde_json::to_vec(&CallbackBody::new(run, result.as_ref()))
+        .map_err(|error| error.to_string())?;
     let request = client?.post(url).header(header::CONTENT_TYPE, "application/json").body(body);
     let response = request.send().await.map_err(|error| text_of(&error))?;
     Ok(response.status().as_u16())
@@ -69,7 +71,8 @@ async fn call(client: Result<Client, String>, host: &Host, run: &RunRow) -> Resu
 
 /// An error with its causes, without the address: that may hold a secret, and is in the run already.
 fn text_of(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer within 5 s".to_owned() } else { String::new() };
+    let mut text =
+        if error.is_timeout() { "no answer within 5 s".to_owned() } else { String::new() };
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let separator = if text.is_empty() { "" } else { ": " };

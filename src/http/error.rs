@@ -16,7 +16,7 @@ use retold_models::ResolveError;
 use retold_snapshots::query::QueryError;
 use serde_json::{Map, Value, json};
 
-use super::{body::BodyFault, trace::RequestId, validation::Invalid};
+use super::{answer::Answer, body::BodyFault, trace::RequestId, validation::Invalid};
 use crate::wire::{Problem, QueryProblem};
 
 /// Why a request gets no answer of its own.
@@ -103,58 +103,13 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::Store(error) => Refusal::from(error).into(),
             QueryError::UnknownCursor(id) => Self::NotFound { what: "Cursor", id },
-            QueryError::ReversedWindow { after, before } => {
-                Refusal::Invalid(format!("`after` ({after}) does not come before `before` ({before})")).into()
-            }
+            QueryError::ReversedWindow { after, before } => Refusal::Invalid(format!(
+                "`after` ({after}) does not come before `before` ({before})"
+            ))
+            .into(),
             QueryError::Row(error) => Self::internal(&error),
             QueryError::Output(error) => Self::internal(&error),
         }
-    }
-}
-
-/// What an error looks like from outside.
-struct Answer {
-    status: StatusCode,
-    body: Map<String, Value>,
-    headers: HeaderMap,
-}
-
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-
-impl Answer {
-    /// The plain form.
-    fn new(status: StatusCode, code: &str, detail: impl Into<Value>) -> Self {
-        let mut body = Map::new();
-        body.insert("detail".to_owned(), detail.into());
-        body.insert("code".to_owned(), code.into());
-        Self { status, body, headers: HeaderMap::new() }
-    }
-
-    fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.body.insert(member.to_owned(), value.into());
-        self
-    }
-
-    fn hint(self, hint: &str) -> Self {
-        self.with("hint", hint)
-    }
-
-    fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
-        self
-    }
-
-    /// Tells the SDKs that sending it again would not help, or could do harm.
-    fn final_(self) -> Self {
-        self.header(SHOULD_RETRY, "false")
-    }
-
-    fn retry_after(mut self, pause: Duration) -> Self {
-        let seconds = pause.as_millis().div_ceil(1000).max(1);
-        if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
-            self.headers.insert(header::RETRY_AFTER, value);
-        }
-        self
     }
 }
 
@@ -170,29 +125,41 @@ impl ApiError {
             Self::Refused(Refused(refusal)) => refused(refusal),
             Self::Invalid(invalid) => invalid_request(invalid),
             Self::Body(fault) => unreadable(fault),
-            Self::UnsupportedBody(what) => Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_body", what.as_str()),
-            Self::Unauthorized => Answer::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
-                .hint("send the server's password as `Authorization: Bearer <password>`")
-                .header(header::WWW_AUTHENTICATE, "Bearer"),
-            Self::ForeignHost(host) => {
-                Answer::new(StatusCode::FORBIDDEN, "foreign_host", format!("this server is not called {host}"))
-                    .hint("call it by localhost or its address, or set a password")
+            Self::UnsupportedBody(what) => {
+                Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_body", what.as_str())
             }
-            Self::ForeignOrigin(origin) => {
-                Answer::new(StatusCode::FORBIDDEN, "foreign_origin", format!("web pages of {origin} may not call this server"))
-                    .hint("add the origin to `cors_origins` (--cors-origins)")
+            Self::Unauthorized => {
+                Answer::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized")
+                    .hint("send the server's password as `Authorization: Bearer <password>`")
+                    .header(header::WWW_AUTHENTICATE, "Bearer")
             }
+            Self::ForeignHost(host) => Answer::new(
+                StatusCode::FORBIDDEN,
+                "foreign_host",
+                format!("this server is not called {host}"),
+            )
+            .hint("call it by localhost or its address, or set a password"),
+            Self::ForeignOrigin(origin) => Answer::new(
+                StatusCode::FORBIDDEN,
+                "foreign_origin",
+                format!("web pages of {origin} may not call this server"),
+            )
+            .hint("add the origin to `cors_origins` (--cors-origins)"),
             Self::MalformedUser(id) => Answer::new(
                 StatusCode::BAD_REQUEST,
                 "malformed_user_id",
                 format!("Invalid user ID format: {id}. Expected format: 'user-{{uuid4}}'"),
             ),
-            Self::NoRoute(route) => Answer::new(StatusCode::NOT_FOUND, "no_such_route", "Not Found")
-                .hint(&format!("there is no {route}; GET /openapi.json lists what there is")),
-            Self::MethodNotAllowed(route) => {
-                Answer::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
-                    .hint(&format!("there is no {route}; the Allow header lists the methods of this path"))
+            Self::NoRoute(route) => {
+                Answer::new(StatusCode::NOT_FOUND, "no_such_route", "Not Found")
+                    .hint(&format!("there is no {route}; GET /openapi.json lists what there is"))
             }
+            Self::MethodNotAllowed(route) => Answer::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method Not Allowed",
+            )
+            .hint(&format!("there is no {route}; the Allow header lists the methods of this path")),
             Self::NotFound { what, id } => not_found(what, id),
             Self::NothingToCancel(agent) => Answer::new(
                 StatusCode::CONFLICT,
@@ -207,9 +174,11 @@ impl ApiError {
             )
             .hint("send a further message, or set the agent's message_ids"),
             Self::RunFailed { run, error } => run_failed(*run, error),
-            Self::Internal => {
-                Answer::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "An unknown error occurred")
-            }
+            Self::Internal => Answer::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "An unknown error occurred",
+            ),
         }
     }
 }
@@ -225,7 +194,11 @@ impl IntoResponse for ApiError {
 
 fn not_found(what: &str, id: &str) -> Answer {
     // Clients compare this one by its text.
-    let detail = if what == "Agent" { "Agent not found".to_owned() } else { format!("{what} not found: {id}") };
+    let detail = if what == "Agent" {
+        "Agent not found".to_owned()
+    } else {
+        format!("{what} not found: {id}")
+    };
     let code = format!("{}_not_found", what.to_lowercase());
     Answer::new(StatusCode::NOT_FOUND, &code, detail)
 }
@@ -236,40 +209,54 @@ fn refused(refusal: &Refusal) -> Answer {
         Refusal::NotFound { what, id } => not_found(what, id),
         Refusal::Invalid(_) => Answer::new(StatusCode::BAD_REQUEST, "invalid_argument", says),
         Refusal::Unprocessable(_) => {
-            Answer::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", says).with("examples", json!([]))
+            Answer::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", says)
+                .with("examples", json!([]))
         }
         Refusal::Conflict(_) => Answer::new(StatusCode::CONFLICT, "conflict", says).final_(),
         Refusal::Busy { run, .. } => {
-            let answer = Answer::new(StatusCode::CONFLICT, "conversation_busy", says).retry_after(Duration::from_secs(1));
+            let answer = Answer::new(StatusCode::CONFLICT, "conversation_busy", says)
+                .retry_after(Duration::from_secs(1));
             match run {
                 Some(run) => answer.with("run_id", run.to_string()),
                 None => answer,
             }
         }
         Refusal::QueueFull { retry_after, .. } => {
-            Answer::new(StatusCode::TOO_MANY_REQUESTS, "agent_queue_full", says).retry_after(*retry_after)
+            Answer::new(StatusCode::TOO_MANY_REQUESTS, "agent_queue_full", says)
+                .retry_after(*retry_after)
         }
         Refusal::Overloaded { retry_after, .. } => {
-            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "server_overloaded", says).retry_after(*retry_after)
+            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "server_overloaded", says)
+                .retry_after(*retry_after)
         }
-        Refusal::Draining => {
-            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", says).retry_after(Duration::from_secs(2))
+        Refusal::Draining => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", says)
+            .retry_after(Duration::from_secs(2)),
+        Refusal::StorageFull { .. } => {
+            Answer::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", says)
+                .hint("reading, cancelling and deleting still work")
+                .final_()
         }
-        Refusal::StorageFull { .. } => Answer::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", says)
-            .hint("reading, cancelling and deleting still work")
-            .final_(),
         Refusal::Storage(_) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", says),
-        Refusal::Quarantined { .. } => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_quarantined", says)
-            .hint("the agent can still be read; the server's log says what is wrong with its history")
-            .final_(),
+        Refusal::Quarantined { .. } => Answer::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "agent_quarantined",
+            says,
+        )
+        .hint("the agent can still be read; the server's log says what is wrong with its history")
+        .final_(),
         Refusal::UnknownModel(error) => match &**error {
-            ResolveError::BadForm { .. } => Answer::new(StatusCode::BAD_REQUEST, "malformed_model_handle", says),
+            ResolveError::BadForm { .. } => {
+                Answer::new(StatusCode::BAD_REQUEST, "malformed_model_handle", says)
+            }
             ResolveError::UnknownProvider { .. } | ResolveError::UnknownModel { .. } => {
-                Answer::new(StatusCode::NOT_FOUND, "model_not_found", says).hint("GET /v1/models/ lists the models")
+                Answer::new(StatusCode::NOT_FOUND, "model_not_found", says)
+                    .hint("GET /v1/models/ lists the models")
             }
         },
         // Whether it was done is not known, so a client that repeats it by itself could do it twice.
-        Refusal::Unresponsive(_) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_unresponsive", says).final_(),
+        Refusal::Unresponsive(_) => {
+            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_unresponsive", says).final_()
+        }
     }
 }
 
@@ -281,15 +268,15 @@ fn invalid_request(invalid: &Invalid) -> Answer {
 fn unreadable(fault: &BodyFault) -> Answer {
     let says = fault.to_string();
     match fault {
-        BodyFault::TooLarge(_) => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", says)
-            .hint("the limit is the setting `max_body_bytes` (--max-body-bytes)")
+        BodyFault::TooLarge(_) => {
+            Answer::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", says)
+                .hint("the limit is the setting `max_body_bytes` (--max-body-bytes)")
+                .header(header::CONNECTION, "close")
+        }
+        BodyFault::TooSlow => Answer::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", says)
             .header(header::CONNECTION, "close"),
-        BodyFault::TooSlow => {
-            Answer::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", says).header(header::CONNECTION, "close")
-        }
-        BodyFault::Broken(_) => {
-            Answer::new(StatusCode::BAD_REQUEST, "body_broken", says).header(header::CONNECTION, "close")
-        }
+        BodyFault::Broken(_) => Answer::new(StatusCode::BAD_REQUEST, "body_broken", says)
+            .header(header::CONNECTION, "close"),
     }
 }
 
@@ -304,19 +291,26 @@ fn run_failed(run: RunId, error: &RunError) -> Answer {
         "llm_error" | "llm_empty_response" => StatusCode::INTERNAL_SERVER_ERROR,
         "context_window_overflow_in_system_prompt" => {
             let code = "context_window_overflow_in_system_prompt";
-            return Answer::new(StatusCode::BAD_REQUEST, code, error.message.as_str()).with("run_id", run.to_string());
+            return Answer::new(StatusCode::BAD_REQUEST, code, error.message.as_str())
+                .with("run_id", run.to_string());
         }
         "interrupted" => {
-            let answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, "interrupted", error.message.as_str());
+            let answer =
+                Answer::new(StatusCode::SERVICE_UNAVAILABLE, "interrupted", error.message.as_str());
             return answer.with("run_id", run.to_string()).retry_after(Duration::from_secs(2));
         }
         _ => {
             let code = "internal_error";
-            return Answer::new(StatusCode::INTERNAL_SERVER_ERROR, code, "An unknown error occurred")
-                .with("run_id", run.to_string());
+            return Answer::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                code,
+                "An unknown error occurred",
+            )
+            .with("run_id", run.to_string());
         }
     };
-    let nested = json!({ "type": error.error_type, "message": error.message, "detail": error.detail });
+    let nested =
+        json!({ "type": error.error_type, "message": error.message, "detail": error.detail });
     let mut answer = Answer::new(status, &error.error_type, Value::Null).with("error", nested);
     answer.body.remove("detail");
     match error.retry_after_s {
@@ -361,7 +355,10 @@ mod tests {
         ] {
             let (found, body) = body_of(failed(error_type));
             assert_eq!(found, status, "{error_type}");
-            assert_eq!(body["error"], json!({ "type": error_type, "message": "it failed", "detail": "why" }));
+            assert_eq!(
+                body["error"],
+                json!({ "type": error_type, "message": "it failed", "detail": "why" })
+            );
             assert!(body.get("detail").is_none());
         }
         assert_eq!(failed("llm_rate_limit").answer().headers[header::RETRY_AFTER], "7");
@@ -377,20 +374,29 @@ mod tests {
     fn a_full_queue_names_the_time_to_wait() {
         let refusal = Refusal::QueueFull { open: 32, retry_after: Duration::from_millis(1200) };
         let answer = ApiError::from(refusal).answer();
-        assert_eq!((answer.status.as_u16(), &answer.headers[header::RETRY_AFTER]), (429, &HeaderValue::from_static("2")));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers[header::RETRY_AFTER]),
+            (429, &HeaderValue::from_static("2"))
+        );
     }
 
     #[test]
     fn an_unknown_agent_is_named_as_clients_expect() {
         let agent: AgentId = "agent-123e4567-e89b-42d3-8456-426614174000".parse().unwrap();
         let (status, body) = body_of(Refusal::no_agent(agent).into());
-        assert_eq!((status, &body["detail"], &body["code"]), (404, &json!("Agent not found"), &json!("agent_not_found")));
+        assert_eq!(
+            (status, &body["detail"], &body["code"]),
+            (404, &json!("Agent not found"), &json!("agent_not_found"))
+        );
     }
 
     #[test]
     fn a_conflict_that_stays_is_not_to_be_repeated() {
         let agent = "agent-123e4567-e89b-42d3-8456-426614174000".parse().unwrap();
         let answer = ApiError::NothingToCancel(agent).answer();
-        assert_eq!((answer.status.as_u16(), &answer.headers[SHOULD_RETRY]), (409, &HeaderValue::from_static("false")));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers[SHOULD_RETRY]),
+            (409, &HeaderValue::from_static("false"))
+        );
     }
 }

@@ -76,7 +76,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Label {
     }
 }
 
-async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, ApiError> {
+async fn parameter<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    name: &str,
+) -> Result<String, ApiError> {
     let parameters = RawPathParams::from_request_parts(parts, state)
         .await
         .map_err(|_| ApiError::NotFound { what: "Path", id: parts.uri.path().to_owned() })?;
@@ -204,9 +208,9 @@ async fn body_of(request: Request, app: &App) -> Result<bytes::Bytes, ApiError> 
 fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.to_str().unwrap_or("?")) {
         None | Some("identity" | "") => Ok(()),
-        Some(encoding) => {
-            Err(ApiError::UnsupportedBody(format!("request bodies encoded as {encoding} are not supported; send plain JSON")))
-        }
+        Some(encoding) => Err(ApiError::UnsupportedBody(format!(
+            "request bodies encoded as {encoding} are not supported; send plain JSON"
+        ))),
     }
 }
 
@@ -223,7 +227,10 @@ mod tests {
     #[test]
     fn the_newer_sdks_are_known_by_their_headers() {
         let of = |name: &'static str, value: &'static str| {
-            Client::of(&HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]))
+            Client::of(&HeaderMap::from_iter([(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )]))
         };
         assert_eq!(of("x-stainless-package-version", "1.12.1"), Client::Current);
         assert_eq!(of("user-agent", "letta-client/1.2"), Client::Current);

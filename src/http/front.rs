@@ -37,10 +37,16 @@ async fn answer(app: App, mut request: Request, next: Next) -> Response {
     }
     *request.uri_mut() = uri;
     request.extensions_mut().insert(dialect);
-    let response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
-        tracing::error!(route, panic = panic_text(&*panic), trace_id = RequestId::current(), "a handler panicked");
-        ApiError::Internal.into_response()
-    });
+    let response =
+        AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
+            tracing::error!(
+                route,
+                panic = panic_text(&*panic),
+                trace_id = RequestId::current(),
+                "a handler panicked"
+            );
+            ApiError::Internal.into_response()
+        });
     let (status, took_ms) = (response.status().as_u16(), begun.elapsed().as_millis());
     tracing::debug!(route, status, took_ms, trace_id = RequestId::current(), "answered");
     response
@@ -61,7 +67,8 @@ pub(super) async fn no_method(request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    ApiError::MethodNotAllowed(format!("{} {}", request.method(), request.uri().path())).into_response()
+    ApiError::MethodNotAllowed(format!("{} {}", request.method(), request.uri().path()))
+        .into_response()
 }
 
 /// The answers to browsers asking whether a page may call; `None` when no origin is configured.
@@ -70,8 +77,11 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
         return None;
     }
     let listed = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
-    let allowed =
-        if origins.iter().any(|origin| origin == "*") { AllowOrigin::any() } else { AllowOrigin::list(listed) };
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(listed)
+    };
     let exposed = [super::page::NEXT, super::page::PREV, trace::HEADER, header::RETRY_AFTER];
     Some(
         CorsLayer::new()

@@ -107,13 +107,20 @@ async fn accept(
 fn is_of_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
     )
 }
 
 /// Serves one connection to its end.
-async fn connection<S>(stream: TcpStream, app: S, limits: Limits, stop: Stop, slot: OwnedSemaphorePermit)
-where
+async fn connection<S>(
+    stream: TcpStream,
+    app: S,
+    limits: Limits,
+    stop: Stop,
+    slot: OwnedSemaphorePermit,
+) where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
@@ -170,9 +177,12 @@ mod tests {
     async fn start(limits: Limits) -> (std::net::SocketAddr, Stop) {
         let endless = || async {
             let chunk = bytes::Bytes::from(vec![b'x'; 1 << 16]);
-            Body::from_stream(futures_util::stream::repeat_with(move || Ok::<_, Infallible>(chunk.clone())))
+            Body::from_stream(futures_util::stream::repeat_with(move || {
+                Ok::<_, Infallible>(chunk.clone())
+            }))
         };
-        let app = Router::new().route("/", get(|| async { "hello" })).route("/endless", get(endless));
+        let app =
+            Router::new().route("/", get(|| async { "hello" })).route("/endless", get(endless));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Stop::default();
@@ -183,18 +193,24 @@ mod tests {
     async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
         let mut all = Vec::new();
         // A reset is an end too.
-        let _ = timeout(LONG, stream.read_to_end(&mut all)).await.expect("the server ends the connection");
+        let _ = timeout(LONG, stream.read_to_end(&mut all))
+            .await
+            .expect("the server ends the connection");
         all
     }
 
     #[tokio::test]
     async fn headers_that_drip_are_cut() {
-        let (address, _stop) = start(Limits { header_timeout: SHORT, idle_timeout: LONG, ..Limits::default() }).await;
+        let (address, _stop) =
+            start(Limits { header_timeout: SHORT, idle_timeout: LONG, ..Limits::default() }).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         let begun = Instant::now();
         let (mut reading, mut writing) = stream.split();
         let dripping = async {
-            for byte in b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: aaaaaaaaaaaaaaaaaaaaaaaa".iter().cycle() {
+            for byte in b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: aaaaaaaaaaaaaaaaaaaaaaaa"
+                .iter()
+                .cycle()
+            {
                 if writing.write_all(&[*byte]).await.is_err() {
                     break;
                 }
@@ -219,7 +235,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_connection_outlives_the_header_timeout_but_not_its_own() {
-        let (address, _stop) = start(Limits { header_timeout: SHORT, idle_timeout: SHORT * 5, ..Limits::default() }).await;
+        let (address, _stop) =
+            start(Limits { header_timeout: SHORT, idle_timeout: SHORT * 5, ..Limits::default() })
+                .await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         for _ in 0..2 {
             stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();

@@ -25,8 +25,8 @@ use super::{
     turn,
 };
 use crate::wire::{
-    Call, CancelAgentRunRequest, LettaAsyncRequest, LettaMessage, LettaResponse, LettaStreamingRequest, MessagesQuery,
-    Run, View, expand,
+    Call, CancelAgentRunRequest, LettaAsyncRequest, LettaMessage, LettaResponse,
+    LettaStreamingRequest, MessagesQuery, Run, View, expand,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -70,11 +70,15 @@ async fn list(
 
 /// A page of messages as a reader wants to see them.
 pub(super) fn shown(messages: Vec<Message>, view: &View<'_>) -> Page<LettaMessage> {
-    Page::flat(messages, |message| message.id.to_string(), |message| {
-        let mut shown = Vec::new();
-        expand(&message, view, &mut shown);
-        shown
-    })
+    Page::flat(
+        messages,
+        |message| message.id.to_string(),
+        |message| {
+            let mut shown = Vec::new();
+            expand(&message, view, &mut shown);
+            shown
+        },
+    )
 }
 
 /// Sends messages and answers when the run has ended, or streams it if asked to.
@@ -110,7 +114,11 @@ async fn send_streaming(
     stream(&app, agent, request).await
 }
 
-async fn stream(app: &App, agent: AgentId, request: LettaStreamingRequest) -> Result<Response, ApiError> {
+async fn stream(
+    app: &App,
+    agent: AgentId,
+    request: LettaStreamingRequest,
+) -> Result<Response, ApiError> {
     let pings = request.include_pings();
     let fail_early = !pings && !request.background();
     let (run, agent_type) = start(app, agent, request.into_send(agent, Call::Streaming)?).await?;
@@ -149,10 +157,13 @@ async fn cancel(
     OptionalJson(request): OptionalJson<CancelAgentRunRequest>,
 ) -> Result<Answer<BTreeMap<String, &'static str>>, ApiError> {
     let named = request.run_ids.filter(|runs| !runs.is_empty());
-    let runs = named.as_ref().map(|runs| runs.iter().filter_map(|run| run.parse::<RunId>().ok()).collect());
+    let runs = named
+        .as_ref()
+        .map(|runs| runs.iter().filter_map(|run| run.parse::<RunId>().ok()).collect());
     let outcomes = app.host.cancel(agent, runs).await?;
     // What is no run cannot be cancelled.
-    let mut told: BTreeMap<String, &str> = named.into_iter().flatten().map(|run| (run, "failed")).collect();
+    let mut told: BTreeMap<String, &str> =
+        named.into_iter().flatten().map(|run| (run, "failed")).collect();
     told.extend(outcomes.into_iter().map(|(run, outcome)| (run.to_string(), word(outcome))));
     if told.is_empty() {
         return Err(ApiError::NothingToCancel(agent));
@@ -171,7 +182,7 @@ fn word(outcome: CancelOutcome) -> &'static str {
 #[utoipa::path(patch, path = "/v1/agents/{agent_id}/messages/{message_id}", tag = "messages",
     operation_id = "modify_message",
     params(("agent_id" = String, Path, description = "The agent"), ("message_id" = String, Path, description = "The message")),
-    responses((status = 405, description = "Always", body = serde_json::Value)))]
+    responses((status = 405, description = "Always", body = serde_json::Value), WriteErrors))]
 async fn modify(_: Id<AgentId>, _: Id<MessageId>) -> ApiError {
     ApiError::MessageIsHistory
 }

@@ -71,7 +71,13 @@ pub(crate) struct Shared {
 
 impl App {
     /// The application at `address`.
-    fn new(host: Host, config: &Config, address: SocketAddr, leaving: CancellationToken, description: Bytes) -> Self {
+    fn new(
+        host: Host,
+        config: &Config,
+        address: SocketAddr,
+        leaving: CancellationToken,
+        description: Bytes,
+    ) -> Self {
         let password = config.password.as_ref().map(|password| password.value.expose());
         Self(Arc::new(Shared {
             host,

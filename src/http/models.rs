@@ -8,7 +8,10 @@ use super::{App, extract::Query, openapi::ListErrors};
 use crate::wire::{EmbeddingModel, Model, ModelsQuery};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(embedding)).routes(routes!(embeddings))
+    OpenApiRouter::default()
+        .routes(routes!(list))
+        .routes(routes!(embedding))
+        .routes(routes!(embeddings))
 }
 
 /// The models that agents can speak with.
@@ -17,7 +20,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 async fn list(State(app): State<App>, Query(asked): Query<ModelsQuery>) -> Answer<Vec<Model>> {
     let models = app.host.catalog().models();
     // All that is configured is `base`; there are no models of a user's own.
-    let wants_base = asked.provider_category.is_empty() || asked.provider_category.iter().any(|it| it == "base");
+    let wants_base =
+        asked.provider_category.is_empty() || asked.provider_category.iter().any(|it| it == "base");
     let wanted = |info: &&ModelInfo| {
         wants_base
             && asked.provider_name.as_ref().is_none_or(|name| name == &info.provider_name)

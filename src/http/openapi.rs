@@ -16,7 +16,10 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{App, agent_blocks, agent_tools, agents, blocks, health, messages, models, run_stream, runs, steps, tags, tools};
+use super::{
+    App, agent_blocks, agent_tools, agents, blocks, health, messages, models, run_stream, runs,
+    steps, tags, tools,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,13 +66,18 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// This description.
 #[utoipa::path(get, path = "/openapi.json", tag = "server", operation_id = "openapi",
     responses((status = 200, description = "The description of this API", body = serde_json::Value)))]
-async fn openapi_json(axum::extract::State(app): axum::extract::State<App>) -> impl axum::response::IntoResponse {
+async fn openapi_json(
+    axum::extract::State(app): axum::extract::State<App>,
+) -> impl axum::response::IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], app.description.clone())
 }
 
 /// A description as it is sent.
 pub(super) fn encode(description: &Description) -> Bytes {
-    description.to_json().map(Bytes::from).expect("a description is made of texts and lists, which always encode")
+    description
+        .to_json()
+        .map(Bytes::from)
+        .expect("a description is made of texts and lists, which always encode")
 }
 
 /// What a failed request is answered with.
@@ -145,7 +153,10 @@ const MODEL: [Line; 5] = [
 fn responses(lines: &[&[Line]]) -> BTreeMap<String, RefOr<Response>> {
     let response = |&(status, meaning, body): &Line| {
         let content = Content::new(Some(Ref::from_schema_name(body)));
-        let response = ResponseBuilder::new().description(meaning).content("application/json", content).build();
+        let response = ResponseBuilder::new()
+            .description(meaning)
+            .content("application/json", content)
+            .build();
         (status.to_string(), RefOr::T(response))
     };
     COMMON.iter().chain(lines.iter().copied().flatten()).map(response).collect()

@@ -20,7 +20,10 @@ pub(super) const PREV: HeaderName = HeaderName::from_static("prev-cursor");
 /// A page as a client asks for it, with its cursors as ids. Text that is no id is an unknown cursor.
 pub(super) fn asked<T: Kind>(page: &wire::Page) -> Result<query::Page<T>, ApiError> {
     let cursor = |text: &Option<String>| match text {
-        Some(text) => text.parse::<T>().map(Some).map_err(|_| ApiError::from(QueryError::UnknownCursor(text.clone()))),
+        Some(text) => text
+            .parse::<T>()
+            .map(Some)
+            .map_err(|_| ApiError::from(QueryError::UnknownCursor(text.clone()))),
         None => Ok(None),
     };
     let (after, before) = (cursor(&page.after)?, cursor(&page.before)?);
@@ -41,14 +44,19 @@ pub(super) fn conversations(asked: Option<&str>) -> Result<Conversations, ApiErr
         None => Ok(Conversations::All),
         Some("default") => Ok(Conversations::Default),
         Some(id) => {
-            let malformed = |_| Invalid::query_member("conversation_id", &pattern_message::<ConversationId>());
+            let malformed =
+                |_| Invalid::query_member("conversation_id", &pattern_message::<ConversationId>());
             Ok(Conversations::Of(id.parse().map_err(malformed)?))
         }
     }
 }
 
 /// Cuts a page out of a list that is in memory whole, by id. Ids are ordered by creation.
-pub(super) fn cut<T, I: Ord + Copy>(mut items: Vec<T>, id: impl Fn(&T) -> I, page: &query::Page<I>) -> Vec<T> {
+pub(super) fn cut<T, I: Ord + Copy>(
+    mut items: Vec<T>,
+    id: impl Fn(&T) -> I,
+    page: &query::Page<I>,
+) -> Vec<T> {
     let precedes = |a: I, b: I| if page.order == Order::Asc { a < b } else { a > b };
     items.retain(|item| page.after.is_none_or(|after| precedes(after, id(item))));
     items.retain(|item| page.before.is_none_or(|before| precedes(id(item), before)));
@@ -79,13 +87,21 @@ impl<T> Page<T> {
     }
 
     /// The page of these rows, each shown as one item. A row may show as nothing and still be a cursor.
-    pub(super) fn of<R>(rows: Vec<R>, cursor: impl Fn(&R) -> String, show: impl FnMut(R) -> T) -> Self {
+    pub(super) fn of<R>(
+        rows: Vec<R>,
+        cursor: impl Fn(&R) -> String,
+        show: impl FnMut(R) -> T,
+    ) -> Self {
         let ends = rows.first().zip(rows.last()).map(|(first, last)| (cursor(first), cursor(last)));
         Self { items: rows.into_iter().map(show).collect(), ends }
     }
 
     /// The page of rows that each show as any number of items.
-    pub(super) fn flat<R>(rows: Vec<R>, cursor: impl Fn(&R) -> String, show: impl FnMut(R) -> Vec<T>) -> Self {
+    pub(super) fn flat<R>(
+        rows: Vec<R>,
+        cursor: impl Fn(&R) -> String,
+        show: impl FnMut(R) -> Vec<T>,
+    ) -> Self {
         let ends = rows.first().zip(rows.last()).map(|(first, last)| (cursor(first), cursor(last)));
         Self { items: rows.into_iter().flat_map(show).collect(), ends }
     }

@@ -15,7 +15,8 @@ pub(super) enum Dialect {
 }
 
 /// Other prefixes and what they stand for; the longer one first.
-const ALIASES: [(&str, Dialect); 3] = [("/api/v1", Dialect::Api), ("/api", Dialect::Api), ("/latest", Dialect::V1)];
+const ALIASES: [(&str, Dialect); 3] =
+    [("/api/v1", Dialect::Api), ("/api", Dialect::Api), ("/latest", Dialect::V1)];
 
 /// Rewrites a URI to its one spelling: prefix `/v1`, no empty segments, no slash at the end.
 pub(super) fn canonical(uri: &Uri) -> (Uri, Dialect) {

@@ -42,7 +42,12 @@ async fn get(
     resume(&app, run, asked.starting_after, asked.include_pings).await
 }
 
-async fn resume(app: &App, run: RunId, starting_after: u64, pings: bool) -> Result<Response, ApiError> {
+async fn resume(
+    app: &App,
+    run: RunId,
+    starting_after: u64,
+    pings: bool,
+) -> Result<Response, ApiError> {
     let row = app.host.run(run).await?;
     let agent_type = turn::agent_type(&app.host, &row).await?;
     let reading = Reading { starting_after, pings, fail_early: false };

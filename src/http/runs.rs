@@ -15,8 +15,8 @@ use super::{
     turn,
 };
 use crate::wire::{
-    LettaMessage, Run, RunMessagesQuery, RunMetrics, RunStepsQuery, RunsQuery, Step, UsageStatistics, View,
-    WireStopReason,
+    LettaMessage, Run, RunMessagesQuery, RunMetrics, RunStepsQuery, RunsQuery, Step,
+    UsageStatistics, View, WireStopReason,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -33,7 +33,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Runs, a page at a time.
 #[utoipa::path(get, path = "/v1/runs", tag = "runs", operation_id = "list_runs",
     responses((status = 200, description = "A page of runs", body = [Run]), ListErrors))]
-async fn list(State(app): State<App>, Query(asked): Query<RunsQuery>) -> Result<Page<Run>, ApiError> {
+async fn list(
+    State(app): State<App>,
+    Query(asked): Query<RunsQuery>,
+) -> Result<Page<Run>, ApiError> {
     let page = page::asked(&asked.page)?;
     let Some(filter) = filter(&asked)? else { return Ok(Page::empty()) };
     let rows = app.query(move |store| query::runs(store, &filter, &page)).await?;
@@ -59,7 +62,10 @@ fn filter(asked: &RunsQuery) -> Result<Option<RunFilter>, ApiError> {
 /// Runs that have not ended.
 #[utoipa::path(get, path = "/v1/runs/active", tag = "runs", operation_id = "list_active_runs",
     responses((status = 200, description = "A page of runs", body = [Run]), ListErrors))]
-async fn list_active(app: State<App>, Query(asked): Query<RunsQuery>) -> Result<Page<Run>, ApiError> {
+async fn list_active(
+    app: State<App>,
+    Query(asked): Query<RunsQuery>,
+) -> Result<Page<Run>, ApiError> {
     list(app, Query(asked.active())).await
 }
 
@@ -104,7 +110,10 @@ async fn list_messages(
 #[utoipa::path(get, path = "/v1/runs/{run_id}/usage", tag = "runs", operation_id = "retrieve_usage_for_run",
     params(("run_id" = String, Path, description = "The run")),
     responses((status = 200, description = "The sums over its steps", body = UsageStatistics), ReadErrors))]
-async fn usage(State(app): State<App>, Id(run): Id<RunId>) -> Result<Answer<UsageStatistics>, ApiError> {
+async fn usage(
+    State(app): State<App>,
+    Id(run): Id<RunId>,
+) -> Result<Answer<UsageStatistics>, ApiError> {
     Ok(Answer(UsageStatistics::from(&app.host.run(run).await?.usage)))
 }
 
@@ -112,7 +121,10 @@ async fn usage(State(app): State<App>, Id(run): Id<RunId>) -> Result<Answer<Usag
 #[utoipa::path(get, path = "/v1/runs/{run_id}/metrics", tag = "runs", operation_id = "retrieve_metrics_for_run",
     params(("run_id" = String, Path, description = "The run")),
     responses((status = 200, description = "Its times", body = RunMetrics), ReadErrors))]
-async fn metrics(State(app): State<App>, Id(run): Id<RunId>) -> Result<Answer<RunMetrics>, ApiError> {
+async fn metrics(
+    State(app): State<App>,
+    Id(run): Id<RunId>,
+) -> Result<Answer<RunMetrics>, ApiError> {
     Ok(Answer(RunMetrics::from(&app.host.run(run).await?)))
 }
 
@@ -128,5 +140,9 @@ async fn steps(
     app.host.run(run).await?;
     let page = page::asked(&asked.page)?;
     let rows = app.query(move |store| query::steps_of_run(store, run, &page)).await?;
-    Ok(Page::of(rows, |(step, _)| step.id.to_string(), |(step, feedback)| Step::new(&step, feedback.as_ref())))
+    Ok(Page::of(
+        rows,
+        |(step, _)| step.id.to_string(),
+        |(step, feedback)| Step::new(&step, feedback.as_ref()),
+    ))
 }

@@ -62,7 +62,8 @@ pub(super) async fn of_run(
     }
     let pause = reading.pings.then_some(app.keepalive);
     let leaving = app.leaving.clone();
-    let mut subscription = Subscription { run: run.id, follow, frames, ready, pause, leaving, ended: false };
+    let mut subscription =
+        Subscription { run: run.id, follow, frames, ready, pause, leaving, ended: false };
     if let Some(items) = first {
         subscription.add(&items);
     }
@@ -71,7 +72,14 @@ pub(super) async fn of_run(
 
 /// Refuses with the error of a run that failed before it showed anything.
 fn fail_early(run: &RunRow, first: Option<&[Item]>) -> Result<(), ApiError> {
-    let Some([Item { output: Output::End { status: EndStatus::Failed, error: Some(error), .. }, .. }]) = first else {
+    let Some(
+        [
+            Item {
+                output: Output::End { status: EndStatus::Failed, error: Some(error), .. }, ..
+            },
+        ],
+    ) = first
+    else {
         return Ok(());
     };
     Err(ApiError::RunFailed { run: run.id, error: error.clone() })
@@ -112,7 +120,9 @@ impl Subscription {
             }
             match self.listen().await {
                 Heard::Items(items) => self.add(&items),
-                Heard::Silence => self.ready.extend_from_slice(&self.frames.ping(SystemClock.now()).sse()),
+                Heard::Silence => {
+                    self.ready.extend_from_slice(&self.frames.ping(SystemClock.now()).sse())
+                }
                 Heard::Broken => self.break_off(),
             }
         }
@@ -163,7 +173,11 @@ impl Subscription {
             "detail": null,
         });
         let stop = json!(LettaStopReason::new(StopReason::Error));
-        for (event, data) in [(None, stop.to_string()), (Some("error"), error.to_string()), (None, "[DONE]".to_owned())] {
+        for (event, data) in [
+            (None, stop.to_string()),
+            (Some("error"), error.to_string()),
+            (None, "[DONE]".to_owned()),
+        ] {
             self.ready.extend_from_slice(&Frame { event, data: data.into(), seq: 0 }.sse());
         }
     }

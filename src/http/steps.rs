@@ -16,7 +16,10 @@ use super::{
     openapi::{ListErrors, ReadErrors, WriteErrors},
     page::{self, Page},
 };
-use crate::wire::{LettaMessage, ModifyFeedbackRequest, Step, StepMessagesQuery, StepMetrics, StepsQuery, View, WireFeedback};
+use crate::wire::{
+    LettaMessage, ModifyFeedbackRequest, Step, StepMessagesQuery, StepMetrics, StepsQuery, View,
+    WireFeedback,
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
@@ -30,11 +33,18 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Steps, a page at a time.
 #[utoipa::path(get, path = "/v1/steps", tag = "steps", operation_id = "list_steps",
     responses((status = 200, description = "A page of steps", body = [Step]), ListErrors))]
-async fn list(State(app): State<App>, Query(asked): Query<StepsQuery>) -> Result<Page<Step>, ApiError> {
+async fn list(
+    State(app): State<App>,
+    Query(asked): Query<StepsQuery>,
+) -> Result<Page<Step>, ApiError> {
     let page = page::asked(&asked.page)?;
     let Some(filter) = filter(asked) else { return Ok(Page::empty()) };
     let rows = app.query(move |store| query::steps(store, &filter, &page)).await?;
-    Ok(Page::of(rows, |(step, _)| step.id.to_string(), |(step, feedback)| Step::new(&step, feedback.as_ref())))
+    Ok(Page::of(
+        rows,
+        |(step, _)| step.id.to_string(),
+        |(step, feedback)| Step::new(&step, feedback.as_ref()),
+    ))
 }
 
 /// The filter of a query; `None` when it asks for what no step here has.
@@ -73,7 +83,10 @@ async fn find(app: &App, step: StepId) -> Result<(StepRow, Option<FeedbackRow>),
 #[utoipa::path(get, path = "/v1/steps/{step_id}/metrics", tag = "steps", operation_id = "retrieve_metrics_for_step",
     params(("step_id" = String, Path, description = "The step")),
     responses((status = 200, description = "Its times", body = StepMetrics), ReadErrors))]
-async fn metrics(State(app): State<App>, Id(step): Id<StepId>) -> Result<Answer<StepMetrics>, ApiError> {
+async fn metrics(
+    State(app): State<App>,
+    Id(step): Id<StepId>,
+) -> Result<Answer<StepMetrics>, ApiError> {
     Ok(Answer(StepMetrics::from(&find(&app, step).await?.0)))
 }
 

@@ -20,9 +20,17 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Tags, a page at a time. Their cursors are the tags themselves.
 #[utoipa::path(get, path = "/v1/tags", tag = "tags", operation_id = "list_tags",
     responses((status = 200, description = "A page of tags", body = [String]), ListErrors))]
-async fn list(State(app): State<App>, Query(asked): Query<TagsQuery>) -> Result<Page<String>, ApiError> {
+async fn list(
+    State(app): State<App>,
+    Query(asked): Query<TagsQuery>,
+) -> Result<Page<String>, ApiError> {
     let order = page::order(&asked.page);
-    let page = query::Page { after: asked.page.after, before: asked.page.before, limit: asked.page.limit, order };
+    let page = query::Page {
+        after: asked.page.after,
+        before: asked.page.before,
+        limit: asked.page.limit,
+        order,
+    };
     let part = asked.query_text;
     let tags = app.query(move |store| query::tags(store, part.as_deref(), &page)).await?;
     Ok(Page::of(tags, String::clone, |tag| tag))

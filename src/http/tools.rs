@@ -37,7 +37,9 @@ async fn count(Query(asked): Query<ToolsQuery>) -> Answer<usize> {
     params(("tool_id" = String, Path, description = "The tool")),
     responses((status = 200, description = "The tool", body = Tool), ReadErrors))]
 async fn retrieve(Id(tool): Id<ToolId>) -> Result<Answer<Tool>, ApiError> {
-    by_id(tool).map(|tool| Answer(Tool::from(tool))).ok_or(ApiError::NotFound { what: "Tool", id: tool.to_string() })
+    by_id(tool)
+        .map(|tool| Answer(Tool::from(tool)))
+        .ok_or(ApiError::NotFound { what: "Tool", id: tool.to_string() })
 }
 
 fn wanted(asked: &ToolsQuery) -> Vec<&'static BuiltinTool> {
@@ -45,7 +47,8 @@ fn wanted(asked: &ToolsQuery) -> Vec<&'static BuiltinTool> {
 }
 
 fn is_wanted(tool: &BuiltinTool, asked: &ToolsQuery) -> bool {
-    let among = |wanted: &[String], text: &str| wanted.is_empty() || wanted.iter().any(|it| it == text);
+    let among =
+        |wanted: &[String], text: &str| wanted.is_empty() || wanted.iter().any(|it| it == text);
     among(&asked.names, tool.name)
         && among(&asked.tool_ids, &tool.id.to_string())
         && among(&asked.tool_types, tool.tool_type)

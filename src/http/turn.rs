@@ -11,7 +11,11 @@ use super::{App, error::ApiError};
 use crate::wire::{LettaResponse, Run};
 
 /// Waits for the end of a run and gives its answer. A cancelled run has one, too: what was said until then.
-pub(super) async fn answer(app: &App, run: &RunRow, agent_type: AgentType) -> Result<LettaResponse, ApiError> {
+pub(super) async fn answer(
+    app: &App,
+    run: &RunRow,
+    agent_type: AgentType,
+) -> Result<LettaResponse, ApiError> {
     let items = tokio::select! {
         biased;
         items = output(app, run) => items?,
@@ -44,9 +48,12 @@ fn check(run: &RunRow) -> Result<(), ApiError> {
             Err(ApiError::RunFailed { run: run.id, error: error.clone() })
         }
         (RunStatus::Ended(EndStatus::Failed), None) => Err(ApiError::Internal),
-        (RunStatus::Ended(EndStatus::Completed | EndStatus::Cancelled) | RunStatus::Created | RunStatus::Running, _) => {
-            Ok(())
-        }
+        (
+            RunStatus::Ended(EndStatus::Completed | EndStatus::Cancelled)
+            | RunStatus::Created
+            | RunStatus::Running,
+            _,
+        ) => Ok(()),
     }
 }
 
@@ -64,9 +71,14 @@ pub(super) async fn agent_type(host: &Host, run: &RunRow) -> Result<AgentType, A
 }
 
 /// The answer of an ended run, from what it left in the history.
-async fn from_history(host: &Host, run: &RunRow, agent_type: AgentType) -> Result<LettaResponse, ApiError> {
+async fn from_history(
+    host: &Host,
+    run: &RunRow,
+    agent_type: AgentType,
+) -> Result<LettaResponse, ApiError> {
     let of = run.clone();
     let everything = Page::first(usize::MAX, Order::Asc);
-    let messages = host.read(move |store| Ok(query::run_messages(store, &of, &everything))).await??;
+    let messages =
+        host.read(move |store| Ok(query::run_messages(store, &of, &everything))).await??;
     Ok(LettaResponse::of_messages(&messages, run, agent_type))
 }

@@ -121,7 +121,11 @@ fn of_serde(mut place: Vec<Step>, error: &serde_json::Error) -> Invalid {
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or(&text);
     if error.is_syntax() || error.is_eof() {
-        return Invalid::body("json_invalid", vec![Step::Index(error.column())], &format!("JSON decode error: {text}"));
+        return Invalid::body(
+            "json_invalid",
+            vec![Step::Index(error.column())],
+            &format!("JSON decode error: {text}"),
+        );
     }
     match message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         Some(field) => {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Block, CompactionSettings, DEFAULT_USER_ID, Id, JsonObject, LlmConfig, ModelSettings, Relations,
-    ResponseFormat, Time, Tool, ToolRule, WireAgentType, WireStopReason, json,
+    Block, CompactionSettings, DEFAULT_USER_ID, Id, JsonObject, LlmConfig, ModelSettings,
+    Relations, ResponseFormat, Time, Tool, ToolRule, WireAgentType, WireStopReason, json,
 };
 
 /// An agent.
@@ -170,7 +170,9 @@ impl AgentState {
             id: Id(state.id),
             name: config.name.clone(),
             tool_rules: Some(config.tool_rules.iter().map(Into::into).collect()),
-            message_ids: Some(std::iter::once(thread.system.id).chain(in_context).map(Id).collect()),
+            message_ids: Some(
+                std::iter::once(thread.system.id).chain(in_context).map(Id).collect(),
+            ),
             system: config.system.clone(),
             agent_type: config.agent_type.into(),
             llm_config: LlmConfig::new(&config.model, config.agent_type),

@@ -358,7 +358,8 @@ mod tests {
             "description": null, "read_only": null, "is_template": null, "unknown": 1});
         serde_json::from_value::<BlockUpdate>(nulls).unwrap().apply(&mut block).unwrap();
         assert_eq!(block, human());
-        let empty: BlockUpdate = serde_json::from_value(json!({"tags": [], "metadata": {}})).unwrap();
+        let empty: BlockUpdate =
+            serde_json::from_value(json!({"tags": [], "metadata": {}})).unwrap();
         empty.apply(&mut block).unwrap();
         assert!(block.tags.is_empty());
         assert_eq!(block.metadata.as_str(), "{}");

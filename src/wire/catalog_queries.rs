@@ -77,9 +77,8 @@ impl BlocksQuery {
             value_search: pairs.text("value_search"),
             connected_to_agents_count_gt: pairs.int("connected_to_agents_count_gt")?,
             connected_to_agents_count_lt: pairs.int("connected_to_agents_count_lt")?,
-            connected_to_agents_count_eq: counts.map_err(|_| {
-                QueryProblem::new(count_eq, "Input should be a valid integer")
-            })?,
+            connected_to_agents_count_eq: counts
+                .map_err(|_| QueryProblem::new(count_eq, "Input should be a valid integer"))?,
             show_hidden_blocks: pairs.flag("show_hidden_blocks")?.unwrap_or(false),
         })
     }
@@ -219,10 +218,7 @@ impl ModelsQuery {
         let pairs = Pairs(pairs);
         let categories = pairs.comma_list("provider_category");
         if categories.iter().any(|category| category != "base" && category != "byok") {
-            return Err(QueryProblem::new(
-                "provider_category",
-                "Input should be 'base' or 'byok'",
-            ));
+            return Err(QueryProblem::new("provider_category", "Input should be 'base' or 'byok'"));
         }
         Ok(Self {
             provider_category: categories,

@@ -172,7 +172,8 @@ impl CreateAgentRequest {
         if let Some(settings) = self.compaction_settings {
             settings.apply(&mut compaction)?;
         }
-        let base = if self.include_base_tools.unwrap_or(true) { base_tools(agent_type) } else { vec![] };
+        let base =
+            if self.include_base_tools.unwrap_or(true) { base_tools(agent_type) } else { vec![] };
         let tools = tools(base, self.tools.unwrap_or_default(), self.tool_ids.unwrap_or_default())?;
         let tool_rules =
             tool_rules(self.tool_rules, self.include_base_tool_rules, agent_type, &tools)?;
@@ -194,7 +195,11 @@ impl CreateAgentRequest {
             ),
             compaction,
             tool_rules,
-            timezone: self.timezone.map(check_timezone).transpose()?.unwrap_or_else(|| "UTC".to_owned()),
+            timezone: self
+                .timezone
+                .map(check_timezone)
+                .transpose()?
+                .unwrap_or_else(|| "UTC".to_owned()),
             message_buffer_autoclear: self.message_buffer_autoclear.unwrap_or(false),
             hidden: if subagent { Some(true) } else { self.hidden },
             max_files_open: self.max_files_open,
@@ -328,8 +333,11 @@ fn tools(
 
 /// Tools by their ids, each once.
 pub(crate) fn known_tools(ids: Vec<Id<ToolId>>) -> Result<Vec<ToolId>, Problem> {
-    let unknown: Vec<String> =
-        ids.iter().filter(|id| tool::by_id(id.0).is_none()).map(|id| format!("'{}'", id.0)).collect();
+    let unknown: Vec<String> = ids
+        .iter()
+        .filter(|id| tool::by_id(id.0).is_none())
+        .map(|id| format!("'{}'", id.0))
+        .collect();
     if unknown.is_empty() { Ok(without_repeats(ids)) } else { Err(unknown_tools("id", &unknown)) }
 }
 

@@ -6,17 +6,15 @@
 
 use std::borrow::Cow;
 
-use retold_events::{
-    Message, MessageId, Part, ReturnStatus, Role, agent::AgentType, run::Request,
-};
+use retold_events::{Message, MessageId, Part, ReturnStatus, Role, agent::AgentType, run::Request};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
     AssistantMessage, CompactionStats, Content, Head, HiddenReasoningMessage, HiddenReasoningState,
-    Id, LettaMessage, ManyToolCalls, OneToolCall, ReasoningMessage, ReasoningSource, SummaryMessage,
-    SystemMessage, Time, ToolCall, ToolCallMessage, ToolReturn, ToolReturnMessage, ToolReturnStatus,
-    UserMessage, WireId,
+    Id, LettaMessage, ManyToolCalls, OneToolCall, ReasoningMessage, ReasoningSource,
+    SummaryMessage, SystemMessage, Time, ToolCall, ToolCallMessage, ToolReturn, ToolReturnMessage,
+    ToolReturnStatus, UserMessage, WireId,
 };
 
 /// How a reader wants to see messages.
@@ -70,7 +68,9 @@ impl<'a> View<'a> {
             agent_type: self.agent_type,
             use_assistant_message: self.use_assistant_message,
             assistant_message_tool_name: Cow::Owned(self.assistant_message_tool_name.into_owned()),
-            assistant_message_tool_kwarg: Cow::Owned(self.assistant_message_tool_kwarg.into_owned()),
+            assistant_message_tool_kwarg: Cow::Owned(
+                self.assistant_message_tool_kwarg.into_owned(),
+            ),
             types: self.types.map(|types| Cow::Owned(types.into_owned())),
             summaries: self.summaries,
         }
@@ -112,11 +112,7 @@ pub fn expand(message: &Message, view: &View<'_>, shown: &mut Vec<LettaMessage>)
 }
 
 /// Hands out what a message shows, each with its number among the parts, from 0.
-pub fn expand_parts(
-    message: &Message,
-    view: &View<'_>,
-    mut each: impl FnMut(u32, LettaMessage),
-) {
+pub fn expand_parts(message: &Message, view: &View<'_>, mut each: impl FnMut(u32, LettaMessage)) {
     let mut show = |part: u32, shown: Option<LettaMessage>| {
         if let Some(shown) = shown.filter(|shown| view.shows(shown.message_type())) {
             each(part, shown);

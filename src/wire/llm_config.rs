@@ -74,7 +74,7 @@ impl LlmConfig {
         let inner_thoughts = match agent_type {
             AgentType::LettaV1 => false,
             AgentType::Memgpt | AgentType::MemgptV2 => {
-                other.put_inner_thoughts_in_kwargs.unwrap_or(true)
+                other.put_inner_thoughts_in_kwargs.unwrap_or(false)
             }
         };
         Self {

@@ -72,7 +72,6 @@ macro_rules! wire_messages {
                 /// The speaker's or the tool's name.
                 pub name: Option<String>,
                 /// The kind of message.
-                #[schema(inline)]
                 pub message_type: $tag,
                 /// Names this part of the message.
                 pub otid: Option<String>,

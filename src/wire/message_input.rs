@@ -89,7 +89,9 @@ impl<'de> Deserialize<'de> for InputMessage {
             None | Some(Value::Null) if has("approve") || has("approval_request_id") => "approval",
             None | Some(Value::Null) => "message",
             Some(other) => {
-                return Err(de::Error::custom(format!("type: Input should be a valid string, not {other}")));
+                return Err(de::Error::custom(format!(
+                    "type: Input should be a valid string, not {other}"
+                )));
             }
         };
         match kind {
@@ -193,7 +195,8 @@ mod tests {
             assert_eq!(
                 read(item).unwrap().into_new_message(),
                 Err(Problem::Invalid(
-                    "Cannot process approval response: No tool call is currently awaiting approval".into()
+                    "Cannot process approval response: No tool call is currently awaiting approval"
+                        .into()
                 ))
             );
         }
@@ -201,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_message_keeps_its_speaker_and_its_ids() {
-        let given = json!({"role": "system", "content": "x", "otid": "o", "name": "n", "sender_id": "s"});
+        let given =
+            json!({"role": "system", "content": "x", "otid": "o", "name": "n", "sender_id": "s"});
         let message = read(given).unwrap().into_new_message().unwrap();
         assert_eq!(message.role, Role::System);
         assert_eq!(message.otid.as_deref(), Some("o"));

@@ -27,6 +27,7 @@ mod relations;
 mod response;
 mod response_format;
 mod run;
+mod run_queries;
 mod send;
 mod settings;
 mod step;
@@ -59,8 +60,7 @@ pub use page::{MAX_PAGE, Order, Page};
 pub use problem::Problem;
 pub use queries::{
     AgentBlocksQuery, AgentQuery, AgentToolsQuery, AgentsQuery, BlockAgentsQuery, MessagesQuery,
-    RecompileQuery, RunMessagesQuery, RunStepsQuery, RunsQuery, StepMessagesQuery, StepsQuery,
-    StreamQuery,
+    RecompileQuery, RunMessagesQuery, RunStepsQuery, StepMessagesQuery,
 };
 pub use query::{Pairs, QueryProblem};
 pub use relations::Relations;
@@ -69,6 +69,7 @@ pub use response_format::ResponseFormat;
 pub use run::{
     CallbackBody, CancelAgentRunRequest, LettaRequestConfig, RetrieveStreamRequest, Run, RunMetrics,
 };
+pub use run_queries::{RunsQuery, StepsQuery, StreamQuery};
 pub use send::{Call, LettaAsyncRequest, LettaRequest, LettaStreamingRequest};
 pub use settings::{
     AnthropicThinking, GeminiThinkingConfig, ModelSettings, ModelSettingsInput, OpenAiReasoning,

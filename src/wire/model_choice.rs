@@ -10,9 +10,7 @@ use retold_events::{
 };
 use retold_models::{EmbeddingInfo, ModelInfo};
 
-use super::{
-    EmbeddingConfig, LlmConfigInput, ModelSettingsInput, Problem, ResponseFormat, json,
-};
+use super::{EmbeddingConfig, LlmConfigInput, ModelSettingsInput, Problem, ResponseFormat, json};
 
 /// Tokens an agent may fill at most unless its client says otherwise, however much its model takes.
 pub const MAX_DEFAULT_WINDOW: u32 = 128_000;
@@ -101,7 +99,10 @@ impl Wishes {
             settings.apply(model);
         }
         set(&mut model.parallel_tool_calls, self.parallel_tool_calls);
-        set_some(&mut model.response_format, self.response_format.map(|format| json::to_text(&format)));
+        set_some(
+            &mut model.response_format,
+            self.response_format.map(|format| json::to_text(&format)),
+        );
         check(model, asked_reasoning)
     }
 }

@@ -68,8 +68,7 @@ impl Page {
     pub(crate) fn sorted_by(self, allowed: &[&str]) -> Result<Self, QueryProblem> {
         match self.order_by.as_deref() {
             Some(asked) if !allowed.contains(&asked) => {
-                let quoted: Vec<String> =
-                    allowed.iter().map(|word| format!("'{word}'")).collect();
+                let quoted: Vec<String> = allowed.iter().map(|word| format!("'{word}'")).collect();
                 let message = format!("Input should be {}", quoted.join(" or "));
                 Err(QueryProblem::new("order_by", message))
             }

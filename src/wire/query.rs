@@ -83,11 +83,7 @@ impl<'a> Pairs<'a> {
     ///
     /// # Errors
     /// [`QueryProblem`] naming the words when it is none of them.
-    pub fn word<T: Copy>(
-        self,
-        key: &str,
-        words: &[(&str, T)],
-    ) -> Result<Option<T>, QueryProblem> {
+    pub fn word<T: Copy>(self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, QueryProblem> {
         let Some(text) = self.last(key) else { return Ok(None) };
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|&(_, value)| Some(value)).ok_or_else(|| {

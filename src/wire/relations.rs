@@ -27,7 +27,10 @@ impl Relations {
     ///
     /// # Errors
     /// [`QueryProblem`] when a relation has another name.
-    pub fn parse(include: &[String], relationships: &[String]) -> Result<Option<Self>, QueryProblem> {
+    pub fn parse(
+        include: &[String],
+        relationships: &[String],
+    ) -> Result<Option<Self>, QueryProblem> {
         let mut found = None;
         for name in include.iter().chain(relationships).flat_map(|names| names.split(',')) {
             let relations: &mut Self = found.get_or_insert(Self::NONE);
@@ -38,8 +41,14 @@ impl Relations {
                 "tools" => relations.tools = true,
                 "tags" => relations.tags = true,
                 // Known, and always empty here.
-                "sources" | "identities" | "identity_ids" | "secrets" | "managed_group"
-                | "multi_agent_group" | "pending_approval" | "tool_exec_environment_variables"
+                "sources"
+                | "identities"
+                | "identity_ids"
+                | "secrets"
+                | "managed_group"
+                | "multi_agent_group"
+                | "pending_approval"
+                | "tool_exec_environment_variables"
                 | "file_blocks" => {}
                 other => {
                     return Err(QueryProblem::new(
@@ -71,7 +80,10 @@ mod tests {
         let blocks = Relations { blocks: true, ..Relations::NONE };
         assert_eq!(parse(&["agent.blocks"], &[]), Some(blocks));
         assert_eq!(parse(&[], &["memory"]), Some(blocks));
-        assert_eq!(parse(&["tools,tags"], &[]), Some(Relations { blocks: false, ..Relations::ALL }));
+        assert_eq!(
+            parse(&["tools,tags"], &[]),
+            Some(Relations { blocks: false, ..Relations::ALL })
+        );
         assert_eq!(parse(&[""], &[]), Some(Relations::ALL));
         assert_eq!(parse(&["agent.secrets"], &[]), Some(Relations::NONE));
         assert_eq!(parse(&[], &[]), None);

@@ -178,7 +178,9 @@ impl LettaStreamingRequest {
         match (&self.messages, &self.input) {
             (Some(_), Some(_)) | (None, None) => return Err(input_or_messages()),
             (Some(messages), None) if messages.is_empty() => {
-                return unprocessable("messages: List should have at least 1 item after validation, not 0");
+                return unprocessable(
+                    "messages: List should have at least 1 item after validation, not 0",
+                );
             }
             (Some(_), None) | (None, Some(_)) => {}
         }
@@ -189,7 +191,9 @@ impl LettaStreamingRequest {
             return unprocessable("background can only be true when streaming is true");
         }
         let types = self.include_return_message_types.iter().flatten();
-        if let Some(unknown) = types.into_iter().find(|kind| !MESSAGE_TYPES.contains(&kind.as_str())) {
+        if let Some(unknown) =
+            types.into_iter().find(|kind| !MESSAGE_TYPES.contains(&kind.as_str()))
+        {
             return Err(Problem::Unprocessable(format!(
                 "include_return_message_types: Input should be one of {}, not {unknown:?}",
                 MESSAGE_TYPES.join(", ")
@@ -263,7 +267,11 @@ mod tests {
     use super::*;
 
     fn agent(number: u64) -> AgentId {
-        AgentId::from_uuid(next_uuid(uuid::Uuid::nil(), retold_events::Timestamp::from_micros(1), number))
+        AgentId::from_uuid(next_uuid(
+            uuid::Uuid::nil(),
+            retold_events::Timestamp::from_micros(1),
+            number,
+        ))
     }
 
     fn send(body: Value, call: Call) -> Result<Send, Problem> {

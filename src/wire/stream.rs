@@ -162,8 +162,7 @@ impl Frames {
                     arguments: Some(arguments.clone()),
                     tool_call_id: Some(id.clone()),
                 };
-                let (one, many) =
-                    (OneToolCall::Delta(piece.clone()), ManyToolCalls::Delta(piece));
+                let (one, many) = (OneToolCall::Delta(piece.clone()), ManyToolCalls::Delta(piece));
                 ToolCallMessage::new(head, one, many).into()
             }
         };

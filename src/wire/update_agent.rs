@@ -147,8 +147,12 @@ impl UpdateAgent {
             response_format: self.response_format,
         }
         .apply(&mut config.model)?;
-        let changed =
-            embedding(self.embedding_config, embedding_handle.as_deref(), None, found.embedding.as_ref());
+        let changed = embedding(
+            self.embedding_config,
+            embedding_handle.as_deref(),
+            None,
+            found.embedding.as_ref(),
+        );
         set_some(&mut config.embedding, changed);
         if let Some(settings) = self.compaction_settings {
             settings.apply(&mut config.compaction)?;
@@ -163,10 +167,7 @@ impl UpdateAgent {
         set_some(&mut config.metadata, self.metadata.as_ref().map(json::to_text));
         set_some(&mut config.hidden, self.hidden);
         set_some(&mut config.max_files_open, self.max_files_open);
-        set_some(
-            &mut config.per_file_view_window_char_limit,
-            self.per_file_view_window_char_limit,
-        );
+        set_some(&mut config.per_file_view_window_char_limit, self.per_file_view_window_char_limit);
         set_some(&mut config.project_id, self.project_id);
         set_some(&mut config.template_id, self.template_id);
         set_some(&mut config.base_template_id, self.base_template_id);

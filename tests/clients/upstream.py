@@ -2,8 +2,8 @@
 
 The name of the model picks the behaviour, the last user message the details:
 
-  echo      answers `You said: <text>`, one word per delta
-  think     the same, after reasoning in `reasoning_content` deltas
+  echo      answers `You said: <text>`, one word per delta, all at once
+  think     the same at a slower pace, after reasoning in `reasoning_content` deltas
   slow      one token (`w1 `, `w2 `, ...) per 50 ms; `count N` in the text sets how many (200)
   silent    the first token, then nothing for as long as the socket lives
   mute      the head of the answer, then nothing
@@ -33,6 +33,8 @@ REFUSALS = {
     "fail-500": (500, "server_error", "The server had an error."),
 }
 TOKEN_SECONDS = 0.05
+# Far enough apart that a server which gathers what arrives together shows them one by one.
+WORD_SECONDS = 0.02
 
 log: list[dict] = []
 
@@ -105,9 +107,11 @@ def script(model, messages):
     asked = next((text_of(m["content"]) for m in reversed(messages) if m["role"] == "user"), "")
     if model == "think":
         for word in words("The user greets me. I greet back."):
+            yield "pause", WORD_SECONDS
             yield "reasoning_content", word
     if model in ("echo", "think"):
         for word in words(f"You said: {asked}"):
+            yield "pause", WORD_SECONDS if model == "think" else 0
             yield "content", word
     elif model == "slow":
         count = re.search(r"count (\d+)", asked)

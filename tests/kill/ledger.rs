@@ -104,12 +104,20 @@ impl Book {
 }
 
 impl Count {
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.creates + self.edits + self.messages + self.frames + self.cancels
+    }
+
     /// A loop that never hits anything in the middle proves nothing.
-    pub(crate) fn show_that_the_loop_bites(&self) {
-        assert!(self.cut >= 5, "hardly any run was cut: {self}");
-        assert!(self.completed >= 20, "hardly any run was completed: {self}");
-        assert!(self.cancels >= 1, "no cancel was answered: {self}");
-        assert!(self.creates >= 20 && self.edits >= 20, "hardly any write was answered: {self}");
+    pub(crate) fn show_that_the_loop_bites(&self, kills: u64) {
+        assert!(self.creates >= kills, "hardly any agent was created: {self}");
+        assert!(self.edits >= kills, "hardly any edit was answered: {self}");
+        assert!(self.frames >= kills, "hardly any frame was read: {self}");
+        if kills >= 30 {
+            assert!(self.cut >= kills / 2, "hardly any run was cut: {self}");
+            assert!(self.completed >= kills / 2, "hardly any run was completed: {self}");
+            assert!(self.cancels >= 5, "hardly any cancel was answered: {self}");
+        }
     }
 }
 

@@ -24,7 +24,13 @@ async fn an_agent_is_created_read_changed_and_deleted() {
     assert_eq!(list(&created["tools"]).len(), 3);
     let read = world.get(&format!("/v1/agents/{id}")).await.ok();
     assert_eq!(read, created);
-    let changed = world.patch(&format!("/v1/agents/{id}"), json!({ "name": "Eve", "tags": ["c"], "description": null })).await.ok();
+    let changed = world
+        .patch(
+            &format!("/v1/agents/{id}"),
+            json!({ "name": "Eve", "tags": ["c"], "description": null }),
+        )
+        .await
+        .ok();
     assert_eq!((&changed["name"], &changed["tags"]), (&json!("Eve"), &json!(["c"])));
     assert_eq!(changed["metadata"], created["metadata"]);
     let deleted = world.delete(&format!("/v1/agents/{id}")).await.ok();
@@ -40,9 +46,16 @@ async fn every_spelling_of_a_path_is_served_and_nothing_redirects() {
     let id = world.agent("echo").await;
     for prefix in ["/v1", "/api", "/api/v1", "/latest", "//v1", "/v1/"] {
         for path in ["/agents", "/agents/"] {
-            assert_eq!(list(&world.get(&format!("{prefix}{path}")).await.ok()).len(), 1, "{prefix}{path}");
+            assert_eq!(
+                list(&world.get(&format!("{prefix}{path}")).await.ok()).len(),
+                1,
+                "{prefix}{path}"
+            );
         }
-        let sent = world.post(&format!("{prefix}/agents/{id}/messages/"), json!({ "input": "hi" })).await.ok();
+        let sent = world
+            .post(&format!("{prefix}/agents/{id}/messages/"), json!({ "input": "hi" }))
+            .await
+            .ok();
         assert_eq!(sent["messages"][0]["content"], "echo: hi");
     }
     let deleted = world.delete(&format!("/api/agents/{id}")).await;
@@ -91,13 +104,22 @@ async fn the_last_run_sorts_and_filters_agents() {
 #[tokio::test]
 async fn lists_leave_relations_out_for_the_newer_sdks_only() {
     let world = World::new().await;
-    let id = world.agent_with(json!({ "model": "test/echo", "memory_blocks": [{"label": "human", "value": "x"}] })).await;
+    let id = world
+        .agent_with(
+            json!({ "model": "test/echo", "memory_blocks": [{"label": "human", "value": "x"}] }),
+        )
+        .await;
     let tools = |agents: &Value| list(&agents[0]["tools"]).len();
     let legacy = world.ask(reqwest::Method::GET, "/v1/agents/").header("user-agent", "curl/8");
     assert_eq!(tools(&crate::support::reply(legacy).await.ok()), 3);
-    let current = |path: &str| world.ask(reqwest::Method::GET, path).header("x-stainless-package-version", "1.12.1");
+    let current = |path: &str| {
+        world.ask(reqwest::Method::GET, path).header("x-stainless-package-version", "1.12.1")
+    };
     assert_eq!(tools(&crate::support::reply(current("/v1/agents/")).await.ok()), 0);
-    assert_eq!(tools(&crate::support::reply(current("/v1/agents/?include=agent.tools")).await.ok()), 3);
+    assert_eq!(
+        tools(&crate::support::reply(current("/v1/agents/?include=agent.tools")).await.ok()),
+        3
+    );
     let one = crate::support::reply(current(&format!("/v1/agents/{id}"))).await.ok();
     assert_eq!((list(&one["tools"]).len(), list(&one["memory"]["blocks"]).len()), (3, 1));
 }
@@ -105,7 +127,11 @@ async fn lists_leave_relations_out_for_the_newer_sdks_only() {
 #[tokio::test]
 async fn memory_is_read_and_edited_by_label() {
     let world = World::new().await;
-    let id = world.agent_with(json!({ "model": "test/echo", "memory_blocks": [{"label": "a/b", "value": "one"}] })).await;
+    let id = world
+        .agent_with(
+            json!({ "model": "test/echo", "memory_blocks": [{"label": "a/b", "value": "one"}] }),
+        )
+        .await;
     let path = format!("/v1/agents/{id}/core-memory/blocks/a%2Fb");
     assert_eq!(world.get(&path).await.ok()["value"], "one");
     assert_eq!(world.patch(&path, json!({ "value": "two" })).await.ok()["value"], "two");
@@ -113,10 +139,16 @@ async fn memory_is_read_and_edited_by_label() {
     assert_eq!(memory["blocks"][0]["value"], "two");
     let prompt = world.post(&format!("/v1/agents/{id}/recompile"), json!({})).await.ok();
     assert!(text(&prompt).contains("two"), "{prompt}");
-    let older = world.post(&format!("/v1/agents/{id}/system-prompt/recompile?dry_run=true"), json!(null)).await.ok();
+    let older = world
+        .post(&format!("/v1/agents/{id}/system-prompt/recompile?dry_run=true"), json!(null))
+        .await
+        .ok();
     assert!(text(&older).contains("two"));
     assert_eq!(world.get(&format!("/v1/agents/{id}/core-memory/blocks/none")).await.status, 404);
-    assert_eq!(world.get(&format!("/v1/agents/{id}/core-memory/variables")).await.ok(), json!({ "variables": {} }));
+    assert_eq!(
+        world.get(&format!("/v1/agents/{id}/core-memory/variables")).await.ok(),
+        json!({ "variables": {} })
+    );
 }
 
 #[tokio::test]
@@ -125,7 +157,8 @@ async fn blocks_are_attached_once_per_label_and_detached() {
     let id = world.agent("echo").await;
     let mut blocks = Vec::new();
     for value in ["one", "two"] {
-        let block = world.post("/v1/blocks/", json!({ "label": "notes", "value": value })).await.ok();
+        let block =
+            world.post("/v1/blocks/", json!({ "label": "notes", "value": value })).await.ok();
         blocks.push(text(&block["id"]).to_owned());
     }
     let attach = |block: &str| format!("/v1/agents/{id}/core-memory/blocks/attach/{block}");
@@ -134,7 +167,10 @@ async fn blocks_are_attached_once_per_label_and_detached() {
     assert_eq!(world.patch(&attach(&blocks[1]), json!(null)).await.status, 409);
     let detach = format!("/v1/agents/{id}/core-memory/blocks/detach/{}", blocks[0]);
     assert_eq!(world.patch(&detach, json!(null)).await.ok()["memory"]["blocks"], json!([]));
-    assert_eq!(world.patch(&attach(&blocks[1]), json!(null)).await.ok()["memory"]["blocks"][0]["value"], "two");
+    assert_eq!(
+        world.patch(&attach(&blocks[1]), json!(null)).await.ok()["memory"]["blocks"][0]["value"],
+        "two"
+    );
 }
 
 #[tokio::test]
@@ -143,13 +179,18 @@ async fn tools_are_listed_attached_and_detached() {
     let id = world.agent("echo").await;
     let tools = world.get("/v1/tools/").await.ok();
     assert_eq!(world.get("/v1/tools/count").await.ok(), list(&tools).len());
-    let rethink = list(&tools).iter().find(|tool| tool["name"] == "memory_rethink").map(|tool| text(&tool["id"]));
+    let rethink = list(&tools)
+        .iter()
+        .find(|tool| tool["name"] == "memory_rethink")
+        .map(|tool| text(&tool["id"]));
     let rethink = rethink.unwrap_or_else(|| panic!("no such tool in {tools}"));
     assert_eq!(world.get(&format!("/v1/tools/{rethink}")).await.ok()["name"], "memory_rethink");
-    let agent = world.patch(&format!("/v1/agents/{id}/tools/attach/{rethink}"), json!({})).await.ok();
+    let agent =
+        world.patch(&format!("/v1/agents/{id}/tools/attach/{rethink}"), json!({})).await.ok();
     assert_eq!(list(&agent["tools"]).len(), 4);
     assert_eq!(list(&world.get(&format!("/v1/agents/{id}/tools")).await.ok()).len(), 4);
-    let agent = world.patch(&format!("/v1/agents/{id}/tools/detach/{rethink}"), json!({})).await.ok();
+    let agent =
+        world.patch(&format!("/v1/agents/{id}/tools/detach/{rethink}"), json!({})).await.ok();
     assert_eq!(list(&agent["tools"]).len(), 3);
     assert_eq!(world.get("/v1/tools/?tool_types=nonsense").await.status, 400);
     assert_eq!(list(&world.get("/v1/tools/?name=memory_insert").await.ok()).len(), 1);
@@ -172,11 +213,16 @@ async fn resetting_empties_the_context_and_keeps_the_history() {
 #[tokio::test]
 async fn models_of_new_agents_are_checked() {
     let world = World::new().await;
-    for (model, status) in [("echo", 200), ("test/none", 404), ("nobody/x", 404), ("neither", 400)] {
+    for (model, status) in [("echo", 200), ("test/none", 404), ("nobody/x", 404), ("neither", 400)]
+    {
         let reply = world.post("/v1/agents/", json!({ "model": model })).await;
         assert_eq!(reply.status, status, "{model}: {}", reply.text);
     }
-    assert_eq!(world.post("/v1/agents/", json!({})).await.ok()["model"], "retold/rehearsal", "the default");
+    assert_eq!(
+        world.post("/v1/agents/", json!({})).await.ok()["model"],
+        "retold/rehearsal",
+        "the default"
+    );
     let models = world.get("/v1/models/").await.ok();
     assert!(list(&models).iter().any(|model| model["handle"] == "test/echo"), "{models}");
     assert_eq!(world.get("/v1/models/?provider_category=byok").await.ok(), json!([]));

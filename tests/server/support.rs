@@ -75,7 +75,8 @@ impl World {
 
     fn catalog() -> Arc<Catalog> {
         let catalog = Arc::new(Catalog::new(Vec::new(), Timeouts::default()));
-        let echo = ScriptedModel::from_fn(|prompt| Say::answer(&format!("echo: {}", last_text(prompt))));
+        let echo =
+            ScriptedModel::from_fn(|prompt| Say::answer(&format!("echo: {}", last_text(prompt))));
         catalog.insert("test/echo", Arc::new(echo), model_info("test/echo"));
         catalog
     }
@@ -88,9 +89,12 @@ impl World {
     ) -> Self {
         // `Err` means that another test was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let server = Server::start_with(store, Arc::clone(&catalog), &config).await.expect("the server starts");
+        let server = Server::start_with(store, Arc::clone(&catalog), &config)
+            .await
+            .expect("the server starts");
         let base = format!("http://{}", server.address());
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().expect("a plain client");
+        let client =
+            Client::builder().no_proxy().timeout(PATIENCE).build().expect("a plain client");
         Self { server, base, client, config, catalog, memory }
     }
 
@@ -154,7 +158,10 @@ impl World {
 
     /// Opens a stream with a POST.
     pub async fn stream(&self, path: &str, body: Value) -> Stream {
-        let response = with_body(self.ask(Method::POST, path), &body).send().await.expect("the server answers");
+        let response = with_body(self.ask(Method::POST, path), &body)
+            .send()
+            .await
+            .expect("the server answers");
         Stream::of(response)
     }
 
@@ -253,9 +260,14 @@ impl Stream {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
-                return Some(parse(std::str::from_utf8(&event).expect("streams are UTF-8").trim_end()));
+                return Some(parse(
+                    std::str::from_utf8(&event).expect("streams are UTF-8").trim_end(),
+                ));
             }
-            match tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something comes") {
+            match tokio::time::timeout(PATIENCE, self.response.chunk())
+                .await
+                .expect("something comes")
+            {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Ok(None) => {
                     assert!(self.buffer.is_empty(), "the stream ends with half an event");

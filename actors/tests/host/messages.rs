@@ -156,7 +156,7 @@ async fn older_agents_speak_through_a_tool_and_subscribers_see_the_text() {
     let items = world.items(run, 0).await;
     assert_eq!(text_of(&items), r#"Hello "you""#);
     assert_eq!(world.host.run(run).await.unwrap().stop_reason, Some(StopReason::ToolRule));
-    assert_eq!(world.model.prompts()[0].tool_choice, "Required");
+    assert_eq!(world.model.prompts()[0].tool_choice, "required");
 }
 
 #[tokio::test]

@@ -219,7 +219,7 @@ pub enum Table {
     OpenRuns = 8,
     /// run, step -> row.
     RunSteps = 9,
-    /// step -> run.
+    /// step -> run, agent.
     Steps = 10,
     /// step -> row.
     Feedback = 11,
@@ -227,7 +227,7 @@ pub enum Table {
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Agents,
         Self::Tags,
         Self::Blocks,
@@ -238,6 +238,7 @@ impl Table {
         Self::OpenRuns,
         Self::RunSteps,
         Self::Steps,
+        Self::Feedback,
     ];
 
     /// The read model of a number; `None` when it was never given out.

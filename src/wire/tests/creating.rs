@@ -17,8 +17,7 @@ fn refusal(body: Value) -> String {
 fn each_type_gets_its_tools_its_rules_and_all_members() {
     for agent_type in ["letta_v1_agent", "memgpt_v2_agent", "memgpt_agent"] {
         let new = new_agent(plain(agent_type)).unwrap();
-        let mut shown =
-            serde_json::to_value(AgentState::new(&view(&new), Relations::ALL)).unwrap();
+        let mut shown = serde_json::to_value(AgentState::new(&view(&new), Relations::ALL)).unwrap();
         // Their words are the core's and may change; here it matters which ones there are.
         for tool in shown["tools"].as_array_mut().unwrap() {
             *tool = tool["name"].clone();
@@ -40,16 +39,21 @@ fn an_agent_of_anthropic_reads_back_its_settings() {
         "response_format": {"type": "json_object"},
     }));
     let view = view(&new.unwrap());
-    golden("settings_of_anthropic", &json!({
-        "llm_config": LlmConfig::new(&view.state.config.model, view.state.config.agent_type),
-        "model_settings": ModelSettings::from(&view.state.config.model),
-    }));
+    golden(
+        "settings_of_anthropic",
+        &json!({
+            "llm_config": LlmConfig::new(&view.state.config.model, view.state.config.agent_type),
+            "model_settings": ModelSettings::from(&view.state.config.model),
+        }),
+    );
 }
 
 #[test]
 fn settings_of_a_kind_nobody_knows_are_kept_and_given_back() {
-    let settings = json!({"provider_type": "moonshot_coding", "effort": "max", "strict": true, "novel": [1]});
-    let new = new_agent(json!({"model": "openai/gpt-4o-mini", "model_settings": settings})).unwrap();
+    let settings =
+        json!({"provider_type": "moonshot_coding", "effort": "max", "strict": true, "novel": [1]});
+    let new =
+        new_agent(json!({"model": "openai/gpt-4o-mini", "model_settings": settings})).unwrap();
     let shown = serde_json::to_value(ModelSettings::from(&new.config.model)).unwrap();
     for name in ["provider_type", "effort", "strict", "novel"] {
         assert_eq!(shown[name], settings[name], "{name}");
@@ -109,7 +113,10 @@ fn tools_are_found_by_name_and_by_id_each_once() {
 #[test]
 fn unknown_tools_are_refused_by_name() {
     let message = refusal(json!({"tools": ["run_code", "memory_insert"]}));
-    assert!(message.starts_with("Tools not found by name: {'run_code'}; this server has send_message, "));
+    assert!(
+        message
+            .starts_with("Tools not found by name: {'run_code'}; this server has send_message, ")
+    );
     let message = refusal(json!({"tool_ids": ["tool-123e4567-e89b-42d3-8456-426614174000"]}));
     assert!(message.starts_with("Tools not found by id: {'tool-123e4567-"));
 }
@@ -200,7 +207,10 @@ fn a_subagent_is_hidden_and_first_messages_are_taken() {
     assert_eq!(new.config.hidden, Some(true));
     assert_eq!(new.config.timezone, "Europe/Berlin");
     assert_eq!(new.initial_messages.unwrap()[0].role, Role::Assistant);
-    assert_eq!(new.config.embedding.unwrap().handle.as_deref(), Some("openai/text-embedding-3-small"));
+    assert_eq!(
+        new.config.embedding.unwrap().handle.as_deref(),
+        Some("openai/text-embedding-3-small")
+    );
     assert!(new_agent(plain("letta_v1_agent")).unwrap().initial_messages.is_none());
 }
 

@@ -7,7 +7,8 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
@@ -25,7 +26,9 @@ impl Dice {
             5 => self.pick(&WORDS).into(),
             6 => (0..self.roll(4)).map(|_| self.value(depth - 1)).collect(),
             _ => Value::Object(
-                (0..self.roll(5)).map(|_| (self.pick(&WORDS).to_owned(), self.value(depth - 1))).collect(),
+                (0..self.roll(5))
+                    .map(|_| (self.pick(&WORDS).to_owned(), self.value(depth - 1)))
+                    .collect(),
             ),
         }
     }
@@ -40,11 +43,50 @@ impl Dice {
 }
 
 const WORDS: [&str; 44] = [
-    "", "\0", "name", "messages", "input", "role", "user", "content", "type", "text", "image", "source", "url",
-    "message", "approve", "memory_blocks", "label", "value", "limit", "tags", "tools", "tool_ids", "tool_rules",
-    "run_first", "tool_name", "model_settings", "llm_config", "handle", "thinking", "response_format", "json_schema",
-    "compaction_settings", "mode", "all", "max_steps", "include", "agent.tools", "limit", "order", "asc",
-    "message_ids", "metadata", "timezone", "\u{1F600}",
+    "",
+    "\0",
+    "name",
+    "messages",
+    "input",
+    "role",
+    "user",
+    "content",
+    "type",
+    "text",
+    "image",
+    "source",
+    "url",
+    "message",
+    "approve",
+    "memory_blocks",
+    "label",
+    "value",
+    "limit",
+    "tags",
+    "tools",
+    "tool_ids",
+    "tool_rules",
+    "run_first",
+    "tool_name",
+    "model_settings",
+    "llm_config",
+    "handle",
+    "thinking",
+    "response_format",
+    "json_schema",
+    "compaction_settings",
+    "mode",
+    "all",
+    "max_steps",
+    "include",
+    "agent.tools",
+    "limit",
+    "order",
+    "asc",
+    "message_ids",
+    "metadata",
+    "timezone",
+    "\u{1F600}",
 ];
 
 #[test]

@@ -43,10 +43,13 @@ fn the_older_spellings_of_paging_are_read_and_the_newer_ones_win() {
 
 #[test]
 fn keys_may_be_repeated_and_some_hold_lists() {
-    let query = AgentsQuery::from_pairs(&pairs("tags=a&tags=b,c&match_all_tags=1&include=agent.tools")).unwrap();
+    let query =
+        AgentsQuery::from_pairs(&pairs("tags=a&tags=b,c&match_all_tags=1&include=agent.tools"))
+            .unwrap();
     assert_eq!(query.tags, ["a", "b,c"]);
     assert!(query.match_all_tags && query.relations.is_some_and(|relations| relations.tools));
-    let query = ToolsQuery::from_pairs(&pairs("tool_types=custom,letta_core&name=x&names=y")).unwrap();
+    let query =
+        ToolsQuery::from_pairs(&pairs("tool_types=custom,letta_core&name=x&names=y")).unwrap();
     assert_eq!(query.tool_types, ["custom", "letta_core"]);
     assert_eq!(query.names, ["y", "x"]);
     assert_eq!(ToolsQuery::from_pairs(&pairs("tool_types=magic")).unwrap_err().loc, "tool_types");

@@ -7,7 +7,10 @@ use super::*;
 /// The properties a schema names.
 fn properties<T: ToSchema>() -> Vec<String> {
     let schema = serde_json::to_value(<T as PartialSchema>::schema()).unwrap();
-    schema["properties"].as_object().map(|members| members.keys().cloned().collect()).unwrap_or_default()
+    schema["properties"]
+        .as_object()
+        .map(|members| members.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn members(value: &impl Serialize) -> Vec<String> {
@@ -30,5 +33,8 @@ fn the_description_of_a_message_tells_the_types_apart() {
     let schema = serde_json::to_value(<LettaMessage as PartialSchema>::schema()).unwrap();
     assert!(schema["oneOf"].as_array().is_some_and(|kinds| kinds.len() == 10), "{schema}");
     let user = serde_json::to_value(<UserMessage as PartialSchema>::schema()).unwrap();
-    assert_eq!(user["properties"]["message_type"]["enum"], json!(["user_message"]));
+    let reference = &user["properties"]["message_type"]["$ref"];
+    assert_eq!(reference, "#/components/schemas/UserMessageType", "{user}");
+    let constant = serde_json::to_value(<UserMessageType as PartialSchema>::schema()).unwrap();
+    assert_eq!(constant["enum"], json!(["user_message"]), "{constant}");
 }

@@ -91,7 +91,10 @@ fn in_older_agents_text_is_thought_and_send_message_is_speech() {
 #[test]
 fn a_speech_that_failed_and_a_call_without_text_stay_visible() {
     let older = View::history(AgentType::MemgptV2);
-    assert_eq!(types(&shown(&returned("send_message", ReturnStatus::Error), &older)), ["tool_return_message"]);
+    assert_eq!(
+        types(&shown(&returned("send_message", ReturnStatus::Error), &older)),
+        ["tool_return_message"]
+    );
     let mut message = message(2, Role::Assistant, "");
     for arguments in ["", "{\"message\":", "{\"message\":1}", "[]"] {
         message.tool_calls = vec![call("send_message", arguments)];
@@ -115,7 +118,9 @@ fn packed_words_of_a_user_are_unwrapped_and_other_packed_notes_are_not() {
         (r#"{"type":"user_message","message":1}"#, r#"{"type":"user_message","message":1}"#),
         ("{not json", "{not json"),
     ] {
-        let [LettaMessage::User(user)] = &shown(&message(1, Role::User, text), &view)[..] else { panic!() };
+        let [LettaMessage::User(user)] = &shown(&message(1, Role::User, text), &view)[..] else {
+            panic!()
+        };
         assert_eq!(user.content, Content::Text(expected.into()));
     }
 }
@@ -150,9 +155,21 @@ fn every_message_shows_all_common_members_in_one_order() {
         for shown in shown(&message, &view) {
             let shown = serde_json::to_value(&shown).unwrap();
             let names: Vec<&str> = shown.as_object().unwrap().keys().map(String::as_str).collect();
-            assert_eq!(names[..10], [
-                "id", "date", "name", "message_type", "otid", "sender_id", "step_id", "is_err", "seq_id", "run_id"
-            ]);
+            assert_eq!(
+                names[..10],
+                [
+                    "id",
+                    "date",
+                    "name",
+                    "message_type",
+                    "otid",
+                    "sender_id",
+                    "step_id",
+                    "is_err",
+                    "seq_id",
+                    "run_id"
+                ]
+            );
         }
     }
 }
@@ -195,7 +212,13 @@ fn runs_and_steps_show_all_members() {
         outcome: StepOutcome::Failed { error: failure() },
         stop_reason: Some(StopReason::Error),
         usage: usage(),
-        timing: StepTiming { started_at: NOW, model_started_at: NOW, model_ns: 1, tools_ns: 2, total_ns: 3 },
+        timing: StepTiming {
+            started_at: NOW,
+            model_started_at: NOW,
+            model_ns: 1,
+            tools_ns: 2,
+            total_ns: 3,
+        },
         messages: vec![],
         prompt_hash: None,
     };
@@ -219,18 +242,21 @@ fn a_finished_asynchronous_run_carries_its_result() {
 #[test]
 fn models_and_tools_show_all_members() {
     golden("model", &Model::from(&openai()));
-    golden("embedding_model", &EmbeddingModel::from(&retold_models::EmbeddingInfo {
-        handle: "openai/text-embedding-3-small".into(),
-        name: "text-embedding-3-small".into(),
-        display_name: "text-embedding-3-small".into(),
-        provider_name: "openai".into(),
-        provider_type: "openai",
-        endpoint_type: "openai",
-        endpoint: "https://api.openai.com/v1".into(),
-        dim: 1536,
-        chunk_size: 300,
-        batch_size: 32,
-    }));
+    golden(
+        "embedding_model",
+        &EmbeddingModel::from(&retold_models::EmbeddingInfo {
+            handle: "openai/text-embedding-3-small".into(),
+            name: "text-embedding-3-small".into(),
+            display_name: "text-embedding-3-small".into(),
+            provider_name: "openai".into(),
+            provider_type: "openai",
+            endpoint_type: "openai",
+            endpoint: "https://api.openai.com/v1".into(),
+            dim: 1536,
+            chunk_size: 300,
+            batch_size: 32,
+        }),
+    );
     for tool in retold_actors::tool::builtins() {
         let shown = serde_json::to_value(Tool::from(tool)).unwrap();
         assert_eq!(shown["json_schema"]["name"], tool.name);

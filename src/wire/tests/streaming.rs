@@ -23,7 +23,8 @@ fn whole(seq: u64, message: Message) -> Item {
 }
 
 fn end(seq: u64, status: EndStatus, stop_reason: StopReason, error: Option<RunError>) -> Item {
-    let output = Output::End { status, stop_reason, error, usage: usage(), steps: 1, context_tokens: 15 };
+    let output =
+        Output::End { status, stop_reason, error, usage: usage(), steps: 1, context_tokens: 15 };
     item(seq, output)
 }
 
@@ -91,8 +92,7 @@ fn a_foreground_stream_of_whole_messages_has_no_numbers() {
     answer.content.insert(0, Part::Reasoning { text: "hm".into(), signature: None });
     let row = run_row(json!({"input": "hi"}), Call::Streaming);
     let mut stream = Frames::new(&row, AgentType::LettaV1, 0);
-    let items =
-        [whole(1, answer), end(3, EndStatus::Cancelled, StopReason::Cancelled, None)];
+    let items = [whole(1, answer), end(3, EndStatus::Cancelled, StopReason::Cancelled, None)];
     golden_text("stream_of_messages", &text(&frames(&mut stream, &items)));
 }
 
@@ -100,7 +100,8 @@ fn a_foreground_stream_of_whole_messages_has_no_numbers() {
 fn a_failure_is_a_named_event_and_there_is_no_usage() {
     let row = run_row(json!({"input": "hi"}), Call::Streaming);
     let mut stream = Frames::new(&row, AgentType::LettaV1, 0);
-    let failed = end(1, EndStatus::Failed, StopReason::LlmApiError, Some(super::showing::failure()));
+    let failed =
+        end(1, EndStatus::Failed, StopReason::LlmApiError, Some(super::showing::failure()));
     golden_text("stream_failed", &text(&frames(&mut stream, &[failed])));
 }
 
@@ -142,17 +143,27 @@ fn types_that_were_not_asked_for_are_left_out_of_a_stream() {
 
 #[test]
 fn compaction_shows_only_where_asked_for() {
-    let compacted = item(1, Output::Compacted {
-        summary: message(4, Role::Summary, r#"{"type":"system_alert","message":"They talked."}"#),
-        trigger: "context_window_exceeded".into(),
-        tokens_before: 90,
-        tokens_after: 30,
-        context_window: 100,
-        messages_before: 8,
-        messages_after: 2,
-    });
+    let compacted = item(
+        1,
+        Output::Compacted {
+            summary: message(
+                4,
+                Role::Summary,
+                r#"{"type":"system_alert","message":"They talked."}"#,
+            ),
+            trigger: "context_window_exceeded".into(),
+            tokens_before: 90,
+            tokens_after: 30,
+            context_window: 100,
+            messages_before: 8,
+            messages_after: 2,
+        },
+    );
     let row = run_row(json!({"input": "hi"}), Call::Streaming);
-    assert!(frames(&mut Frames::new(&row, AgentType::LettaV1, 0), std::slice::from_ref(&compacted)).is_empty());
+    assert!(
+        frames(&mut Frames::new(&row, AgentType::LettaV1, 0), std::slice::from_ref(&compacted))
+            .is_empty()
+    );
     let row = run_row(json!({"input": "hi", "include_compaction_messages": true}), Call::Streaming);
     let shown = frames(&mut Frames::new(&row, AgentType::LettaV1, 0), &[compacted]);
     golden_text("stream_compacted", &text(&shown));
@@ -167,7 +178,10 @@ fn pings_have_ids_of_their_own_and_the_number_reached() {
     let read = |frame: &Frame| serde_json::from_slice::<Value>(&frame.data).unwrap();
     assert_ne!(read(&first)["id"], read(&second)["id"]);
     assert_eq!(read(&first)["run_id"], run_id().to_string());
-    assert_eq!((read(&first)["seq_id"].clone(), read(&second)["seq_id"].clone()), (json!(0), json!(3)));
+    assert_eq!(
+        (read(&first)["seq_id"].clone(), read(&second)["seq_id"].clone()),
+        (json!(0), json!(3))
+    );
 }
 
 #[test]

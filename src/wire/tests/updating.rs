@@ -44,7 +44,8 @@ impl Serialize for CreateMembers {
 
 #[test]
 fn empty_lists_and_objects_replace() {
-    let body = json!({"tags": [], "tool_rules": [], "metadata": {}, "block_ids": [], "tool_ids": []});
+    let body =
+        json!({"tags": [], "tool_rules": [], "metadata": {}, "block_ids": [], "tool_ids": []});
     let patch = patch(&agent(), body, &nothing()).unwrap();
     let config = patch.config.unwrap();
     assert!(config.tags.is_empty() && config.tool_rules.is_empty());
@@ -64,7 +65,8 @@ fn a_new_model_is_computed_anew_and_keeps_the_form_of_answers() {
 
 #[test]
 fn settings_are_laid_over_the_model_that_stays() {
-    let body = json!({"model_settings": {"reasoning": {"reasoning_effort": "low"}}, "max_tokens": 9});
+    let body =
+        json!({"model_settings": {"reasoning": {"reasoning_effort": "low"}}, "max_tokens": 9});
     let model = patch(&agent(), body, &nothing()).unwrap().config.unwrap().model;
     assert_eq!(model.handle, "openai/gpt-4o-mini");
     assert_eq!(model.temperature, Some(0.2));

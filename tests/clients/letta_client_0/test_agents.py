@@ -1,7 +1,7 @@
 """Agents, blocks, tools and tags by the names of the older SDK."""
 
 import pytest
-from letta_client import NotFoundError, UnprocessableEntityError
+from letta_client import UnprocessableEntityError
 from letta_client.core.api_error import ApiError
 
 from support import fresh, is_id, well_formed
@@ -15,6 +15,13 @@ def pages(ask, limit=2, most=30):
         after = page[-1].id
         assert len(found) <= most, "the pages never end"
     return found
+
+
+def refusal(ask) -> ApiError:
+    """This SDK has one class for nearly every status."""
+    with pytest.raises(ApiError) as refused:
+        ask()
+    return refused.value
 
 
 def test_an_agent_from_creation_to_deletion(client, make_agent):
@@ -35,8 +42,7 @@ def test_an_agent_from_creation_to_deletion(client, make_agent):
     assert client.agents.delete(agent.id) == {
         "message": f"Agent id={agent.id} successfully deleted"
     }
-    with pytest.raises(NotFoundError):
-        client.agents.retrieve(agent.id)
+    assert refusal(lambda: client.agents.retrieve(agent.id)).status_code == 404
 
 
 def test_lists_and_counts(client, make_agent):
@@ -79,14 +85,12 @@ def test_blocks(client):
     assert client.blocks.retrieve(made[0]).value == "changed"
     for block_id in made:
         assert client.blocks.delete(block_id) is None
-    with pytest.raises(NotFoundError):
-        client.blocks.retrieve(made[0])
+    assert refusal(lambda: client.blocks.retrieve(made[0])).status_code == 404
 
 
 def test_tools(client, agent):
     tools = {t.name: t for t in client.tools.list(limit=100)}
     assert client.tools.count() == len(tools)
-    assert {t.name for t in client.tools.upsert_base_tools()} <= set(tools)
     rethink = tools["memory_rethink"]
     assert client.tools.retrieve(rethink.id).name == "memory_rethink"
     state = client.agents.tools.attach(agent.id, rethink.id)
@@ -104,17 +108,10 @@ def test_models_and_health(client):
 
 
 def test_errors(client, agent, secure):
-    with pytest.raises(NotFoundError) as refused:
-        client.agents.retrieve(well_formed("agent"))
-    assert refused.value.status_code == 404 and refused.value.body["detail"]
+    unknown = refusal(lambda: client.agents.retrieve(well_formed("agent")))
+    assert unknown.status_code == 404 and isinstance(unknown.body["detail"], str)
     with pytest.raises(UnprocessableEntityError):
         client.agents.retrieve("agent-1")
-    with pytest.raises(ApiError) as refused:
-        client.agents.create(model="nonsense")
-    assert refused.value.status_code == 400
-    with pytest.raises(ApiError) as refused:
-        client.agents.messages.cancel(agent.id)
-    assert refused.value.status_code == 409
-    with pytest.raises(ApiError) as refused:
-        secure("wrong").agents.list()
-    assert refused.value.status_code == 401
+    assert refusal(lambda: client.agents.create(model="nonsense")).status_code == 400
+    assert refusal(lambda: client.agents.messages.cancel(agent.id)).status_code == 409
+    assert refusal(lambda: secure("wrong").agents.list()).status_code == 401
