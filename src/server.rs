@@ -191,7 +191,10 @@ fn options(config: &Config) -> Options {
 
 /// Looks for models at once and then again and again; not at all where there is nobody to ask.
 async fn discover(catalog: Arc<Catalog>, nobody_to_ask: bool) {
-    while !nobody_to_ask {
+    if nobody_to_ask {
+        return;
+    }
+    loop {
         catalog.refresh().await;
         tokio::time::sleep(DISCOVERY_INTERVAL).await;
     }

@@ -16,13 +16,13 @@ use retold_events::{
 use retold_snapshots::agent::State;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-pub(crate) use begin::{count, first_messages, stored_boot, system_message};
+pub(crate) use begin::{bytes_of, count, first_messages, prepare, stored_boot, system_message};
 pub(crate) use live::{EditedBlocks, Gauges, Live, Shared};
 pub(crate) use refresh::versions;
 
 use crate::{
     CallbackResult, Refusal,
-    run::{CancelOutcome, NewMessage, Send, Sent},
+    run::{CancelOutcome, NewMessage, Prepared, Sent},
     turn::Report,
 };
 
@@ -44,7 +44,7 @@ pub struct NewAgent {
 /// One change of an agent: all of it or none.
 pub enum Change {
     /// Computes new values from the agent as it stands at that moment.
-    Configure(Box<dyn FnOnce(&State) -> Result<Patch, Refusal> + std::marker::Send>),
+    Configure(Box<dyn FnOnce(&State) -> Result<Patch, Refusal> + Send>),
     /// Makes a block part of its memory.
     AttachBlock(BlockId),
     /// Takes a block out of its memory.
@@ -93,7 +93,7 @@ pub(crate) struct Gated<T> {
 /// What an agent's actor hears.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Send(Box<Send>, Permits, Reply<Sent>),
+    Send(Box<Prepared>, Permits, Reply<Sent>),
     Cancel(Option<Vec<RunId>>, Reply<Vec<(RunId, CancelOutcome)>>),
     Change(Change, Reply<()>),
     Recompile {

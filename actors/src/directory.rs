@@ -266,7 +266,8 @@ impl Directory {
         awake.sort_unstable();
         let mut slept = 0;
         for (_, id, size) in awake {
-            let deleted = slots.get(&id).and_then(|slot| slot.awake.get()).is_some_and(Awake::is_deleted);
+            let deleted =
+                slots.get(&id).and_then(|slot| slot.awake.get()).is_some_and(Awake::is_deleted);
             if bytes <= self.shared.options.awake_bytes && !deleted {
                 continue;
             }

@@ -38,13 +38,16 @@ use crate::{
         compile::{CompileInput, compile},
         stock,
     },
-    run::{CancelOutcome, Send as SendRun, Sent},
+    run::{CancelOutcome, NewMessage, Prepared, Send as SendRun, Sent},
     tool,
     toolbox::Builtins,
 };
 
 /// Agents told of an edited block at the same time.
 const TOLD_AT_ONCE: usize = 32;
+
+/// Bytes of text counted on the thread that asks: some 100 microseconds.
+const COUNTED_INLINE: usize = 8 << 10;
 
 /// An agent as seen at one moment.
 #[derive(Debug, Clone)]
@@ -97,6 +100,8 @@ struct Inner {
     shared: Shared,
     directory: Arc<Directory>,
     open_runs: Arc<Semaphore>,
+    /// Whether the tokenizer's vocabulary is in memory.
+    counts: AtomicBool,
 }
 
 impl Host {
@@ -132,7 +137,8 @@ impl Host {
             .send_message(Told::Keep(Arc::clone(&directory), recover))
             .map_err(|error| OpenError::Supervisor(error.to_string()))?;
         let open_runs = Arc::new(Semaphore::new(shared.options.max_open_runs));
-        let host = Self(Arc::new(Inner { shared, directory, open_runs }));
+        let host =
+            Self(Arc::new(Inner { shared, directory, open_runs, counts: AtomicBool::new(false) }));
         let weak = WeakHost(Arc::downgrade(&host.0));
         let _ = host.0.shared.host.set(weak.clone());
         host.recover().await?;
@@ -180,6 +186,7 @@ impl Host {
         if let Some(id) = new.tools.iter().find(|&&id| tool::by_id(id).is_none()) {
             return Err(Refusal::Invalid(format!("Tools not found by id: {{{id}}}")));
         }
+        self.prepare(vec![NewMessage::text("")]).await?;
         let existing = self.existing_blocks(&new.blocks).await?;
         check_labels(&new.new_blocks, &existing)?;
         let permit = shared.log.reserve().await;
@@ -475,8 +482,10 @@ impl Host {
         if let Some(handle) = &send.request.override_model {
             self.0.shared.catalog.resolve_or_refresh(handle).await?;
         }
-        let hold = self.0.directory.wake(agent).await?;
         let options = &self.0.shared.options;
+        let input = self.prepare(send.messages).await?;
+        let prepared = Prepared { input, request: send.request };
+        let hold = self.0.directory.wake(agent).await?;
         let server = Arc::clone(&self.0.open_runs).try_acquire_owned().map_err(|_| {
             Refusal::Overloaded { open: options.max_open_runs, retry_after: Duration::from_secs(1) }
         })?;
@@ -485,7 +494,26 @@ impl Host {
             retry_after: Duration::from_secs(1),
         })?;
         let permits = Permits::new(share, server);
-        self.ask_held(&hold, |reply| Message::Send(Box::new(send), permits, reply)).await
+        self.ask_held(&hold, |reply| Message::Send(Box::new(prepared), permits, reply)).await
+    }
+
+    /// Counts what was sent. The first count in a process takes half a second, for the vocabulary, and a long text
+    /// takes milliseconds: neither may hold up a thread that serves others.
+    async fn prepare(
+        &self,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<retold_events::run::Input>, Refusal> {
+        let (ids, now) =
+            (Arc::clone(&self.0.shared.options.ids), self.0.shared.options.clock.now());
+        let bytes: usize =
+            messages.iter().flat_map(|message| &message.content).map(agent::bytes_of).sum();
+        if bytes <= COUNTED_INLINE && self.0.counts.load(Ordering::Relaxed) {
+            return Ok(agent::prepare(messages, &ids, now));
+        }
+        let counted =
+            tokio::task::spawn_blocking(move || agent::prepare(messages, &ids, now)).await;
+        self.0.counts.store(true, Ordering::Relaxed);
+        counted.map_err(|_| Refusal::Draining)
     }
 
     /// Cancels runs of an agent, all open ones where none is named. Answers once each has ended durably. An empty

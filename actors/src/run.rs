@@ -2,7 +2,7 @@
 
 use retold_events::{
     Part, Role,
-    run::{EndStatus, Request},
+    run::{EndStatus, Input, Request},
 };
 use retold_snapshots::row::RunRow;
 
@@ -21,6 +21,15 @@ pub struct NewMessage {
     pub sender: Option<String>,
 }
 
+impl NewMessage {
+    /// A user message of plain text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        let content = vec![Part::Text { text: text.to_owned() }];
+        Self { role: Role::User, content, name: None, otid: None, sender: None }
+    }
+}
+
 /// What is sent, and how it is to be run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Send {
@@ -28,6 +37,13 @@ pub struct Send {
     pub messages: Vec<NewMessage>,
     /// How it is to be run.
     pub request: Request,
+}
+
+/// What is sent, ready for the agent.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) input: Vec<Input>,
+    pub(crate) request: Request,
 }
 
 /// What sending gave.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::{
     Clock,
+    prompt::stock::MESSAGE_SENT,
     tool::{self, BuiltinKind, memory, memory::MemoryEdit, output, search},
 };
 
@@ -86,7 +87,7 @@ impl Toolbox for Builtins {
                 ));
             };
             let result = match tool.kind {
-                BuiltinKind::SendMessage => Ok("Sent message successfully.".to_owned()),
+                BuiltinKind::SendMessage => Ok(MESSAGE_SENT.to_owned()),
                 BuiltinKind::ConversationSearch => self.search(call).await,
                 BuiltinKind::Memory(kind) => match memory::parse(kind, &call.call.arguments) {
                     Ok(edit) => return Executed::Memory(edit),

@@ -7,14 +7,14 @@
 use std::time::Duration;
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use retold_actors::Refusal;
 use retold_events::{AgentId, RunId, run::RunError};
 use retold_models::ResolveError;
 use retold_snapshots::query::QueryError;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{answer::Answer, body::BodyFault, trace::RequestId, validation::Invalid};
 use crate::wire::{Problem, QueryProblem};
@@ -166,7 +166,7 @@ impl ApiError {
                 "nothing_to_cancel",
                 format!("No active runs to cancel for agent {agent}"),
             )
-            .final_(),
+            .not_again(),
             Self::MessageIsHistory => Answer::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "message_is_history",
@@ -185,10 +185,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Answer { status, mut body, mut headers } = self.answer();
-        body.insert("trace_id".to_owned(), RequestId::current().into());
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        (status, headers, Value::Object(body).to_string()).into_response()
+        self.answer().into_response()
     }
 }
 
@@ -212,7 +209,7 @@ fn refused(refusal: &Refusal) -> Answer {
             Answer::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", says)
                 .with("examples", json!([]))
         }
-        Refusal::Conflict(_) => Answer::new(StatusCode::CONFLICT, "conflict", says).final_(),
+        Refusal::Conflict(_) => Answer::new(StatusCode::CONFLICT, "conflict", says).not_again(),
         Refusal::Busy { run, .. } => {
             let answer = Answer::new(StatusCode::CONFLICT, "conversation_busy", says)
                 .retry_after(Duration::from_secs(1));
@@ -234,7 +231,7 @@ fn refused(refusal: &Refusal) -> Answer {
         Refusal::StorageFull { .. } => {
             Answer::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", says)
                 .hint("reading, cancelling and deleting still work")
-                .final_()
+                .not_again()
         }
         Refusal::Storage(_) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", says),
         Refusal::Quarantined { .. } => Answer::new(
@@ -243,7 +240,7 @@ fn refused(refusal: &Refusal) -> Answer {
             says,
         )
         .hint("the agent can still be read; the server's log says what is wrong with its history")
-        .final_(),
+        .not_again(),
         Refusal::UnknownModel(error) => match &**error {
             ResolveError::BadForm { .. } => {
                 Answer::new(StatusCode::BAD_REQUEST, "malformed_model_handle", says)
@@ -255,7 +252,7 @@ fn refused(refusal: &Refusal) -> Answer {
         },
         // Whether it was done is not known, so a client that repeats it by itself could do it twice.
         Refusal::Unresponsive(_) => {
-            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_unresponsive", says).final_()
+            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_unresponsive", says).not_again()
         }
     }
 }
@@ -311,8 +308,7 @@ fn run_failed(run: RunId, error: &RunError) -> Answer {
     };
     let nested =
         json!({ "type": error.error_type, "message": error.message, "detail": error.detail });
-    let mut answer = Answer::new(status, &error.error_type, Value::Null).with("error", nested);
-    answer.body.remove("detail");
+    let answer = Answer::nested(status, &error.error_type, nested);
     match error.retry_after_s {
         Some(seconds) => answer.retry_after(Duration::from_secs(seconds.into())),
         None => answer,
@@ -322,7 +318,11 @@ fn run_failed(run: RunId, error: &RunError) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+    use serde_json::Value;
+
     use super::*;
+    use crate::http::answer::SHOULD_RETRY;
 
     fn body_of(error: ApiError) -> (u16, Value) {
         let answer = error.answer();

@@ -7,6 +7,7 @@
 mod agent_blocks;
 mod agent_tools;
 mod agents;
+mod answer;
 mod auth;
 mod blocks;
 mod body;

@@ -15,9 +15,9 @@ use super::{
     live::{ActiveTurn, Draft},
 };
 use crate::{
-    Refusal,
+    IdSource, Refusal,
     prompt::{note, stock},
-    run::{NewMessage, Send, Sent},
+    run::{NewMessage, Prepared, Sent},
     turn::{self, Partial, StepView},
 };
 
@@ -25,7 +25,7 @@ impl Live {
     /// Accepts a run, or attaches the request to the run that the same request began before.
     pub(super) async fn send(
         &mut self,
-        send: Send,
+        send: Prepared,
         permits: Permits,
     ) -> Result<Gated<Sent>, Refusal> {
         if let Some(open) = same_request(&self.state, &send) {
@@ -39,12 +39,11 @@ impl Live {
         let permit = self.shared.log.reserve().await;
         let mut draft = self.draft();
         let run = RunId::from_uuid(self.shared.options.ids.next(draft.now));
-        let input = send.messages.into_iter().map(|message| self.input(message, &draft)).collect();
         let conversation = send.request.conversation;
         self.record(
             &mut draft,
             Some(run),
-            Event::RunAccepted(run::Accepted { run, input, request: send.request }),
+            Event::RunAccepted(run::Accepted { run, input: send.input, request: send.request }),
         );
         self.permits.insert(run, permits);
         self.outputs.insert(run, super::live::OutputCursor::default());
@@ -54,20 +53,6 @@ impl Live {
         self.queue(permit, draft, None, |_| ());
         let run = row.ok_or_else(|| Refusal::no_run(run))?;
         Ok(Gated { value: Sent { run, attached: false }, ticket: self.ticket })
-    }
-
-    fn input(&self, message: NewMessage, draft: &Draft) -> Input {
-        let otid =
-            message.otid.unwrap_or_else(|| self.shared.options.ids.next(draft.now).to_string());
-        let tokens = count(&message.content);
-        Input {
-            role: message.role,
-            content: message.content,
-            name: message.name,
-            otid,
-            sender: message.sender,
-            tokens,
-        }
     }
 
     /// Starts the longest waiting run of a thread if none holds it.
@@ -192,12 +177,34 @@ impl Live {
 }
 
 /// The open run that the same request began, if its client sent it again.
-fn same_request<'a>(state: &'a State, send: &Send) -> Option<&'a OpenRun> {
+fn same_request<'a>(state: &'a State, send: &Prepared) -> Option<&'a OpenRun> {
     let fingerprint = send.request.fingerprint?;
     state.open_runs.values().find(|run| {
         run.request.fingerprint == Some(fingerprint)
             && run.request.conversation == send.request.conversation
     })
+}
+
+/// Bytes of a part that have to be counted.
+pub(crate) fn bytes_of(part: &Part) -> usize {
+    match part {
+        Part::Text { text } | Part::Reasoning { text, .. } => text.len(),
+        Part::Image(_) | Part::RedactedReasoning { .. } => 0,
+    }
+}
+
+/// What a client sent, with ids where it gave none, and counted. Counting takes milliseconds for a long text, so it is
+/// done before an actor hears of it.
+pub(crate) fn prepare(messages: Vec<NewMessage>, ids: &IdSource, now: Timestamp) -> Vec<Input> {
+    let input = |message: NewMessage| Input {
+        role: message.role,
+        otid: message.otid.unwrap_or_else(|| ids.next(now).to_string()),
+        tokens: count(&message.content),
+        content: message.content,
+        name: message.name,
+        sender: message.sender,
+    };
+    messages.into_iter().map(input).collect()
 }
 
 /// Tokens of a message's content.

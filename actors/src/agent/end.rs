@@ -131,7 +131,7 @@ impl Live {
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let stream_tokens = open.request.stream_tokens;
         let by_request = open.cancel_requested;
-        let partial = self.assistant(draft, run, &answer, Vec::new(), true);
+        let partial = self.assistant(draft, run, &answer, Vec::new(), None);
         self.show_deltas(draft, run, tail);
         if let Some(partial) = partial.clone().filter(|_| !stream_tokens) {
             self.show_message(draft, run, partial);

@@ -242,7 +242,7 @@ impl Live {
         let attached = self.tool_names();
         let attached: Vec<&str> = attached.iter().map(String::as_str).collect();
         let uncalled = solver.uncalled_required(&attached);
-        let assistant = self.assistant(draft, run, &done.answer, calls, false);
+        let assistant = self.assistant(draft, run, &done.answer, calls, Some(done.tokens));
         let failed = returns.iter().any(|returned| returned.status == ReturnStatus::Error);
         let terminal = returns.iter().any(|returned| {
             returned.status == ReturnStatus::Success && solver.is_terminal(&returned.name)
@@ -254,7 +254,9 @@ impl Live {
         if has_calls {
             messages.push(self.tool_message(draft, run, returns));
         }
-        let verdict = if config.agent_type == AgentType::LettaV1 {
+        let verdict = if done.invalid_call {
+            Verdict::Stop(StopReason::InvalidToolCall)
+        } else if config.agent_type == AgentType::LettaV1 {
             verdict_v1(done.finish, has_calls, terminal, &uncalled)
         } else {
             verdict_older(done, has_calls, failed, terminal, &solver, &uncalled)
@@ -276,14 +278,14 @@ impl Live {
         self.state.tools.iter().filter_map(schema).map(|tool| tool.name).collect()
     }
 
-    /// What the model said, as a stored message; `None` when it said nothing.
+    /// What the model said, as a stored message; `None` when it said nothing. Without `tokens` it was cut short.
     pub(super) fn assistant(
         &self,
         draft: &Draft,
         run: RunId,
         answer: &Answer,
         calls: Vec<ToolCall>,
-        interrupted: bool,
+        tokens: Option<u32>,
     ) -> Option<Stored> {
         let open = self.state.open_runs.get(&run)?;
         let step = open.step.as_ref()?;
@@ -291,7 +293,7 @@ impl Live {
         (!kept.is_empty()).then(|| Stored {
             id: step.message,
             role: Role::Assistant,
-            tokens: answer_tokens(&kept),
+            tokens: tokens.unwrap_or_else(|| answer_tokens(&kept)),
             content: kept.parts,
             name: None,
             otid: None,
@@ -304,7 +306,7 @@ impl Live {
             conversation: open.request.conversation,
             created_at: draft.now,
             is_err: false,
-            interrupted,
+            interrupted: tokens.is_none(),
         })
     }
 

@@ -178,8 +178,20 @@ impl Turn {
         let ended = self.now();
         timing.tools_ns = ended.nanos_since(tools_began);
         timing.total_ns = ended.nanos_since(timing.started_at);
-        let usage = usage.unwrap_or_else(|| estimated_usage(view, &answer));
-        Ok(StepDone { answer, executed, finish, usage, prompt_hash, timing, tail })
+        let tokens = answer_tokens(&answer);
+        let usage = usage.unwrap_or_else(|| estimated_usage(view, tokens));
+        let (executed, invalid_call) = executed;
+        Ok(StepDone {
+            answer,
+            executed,
+            finish,
+            usage,
+            prompt_hash,
+            tokens,
+            invalid_call,
+            timing,
+            tail,
+        })
     }
 }
 
@@ -341,12 +353,12 @@ fn from_provider(usage: retold_models::Usage) -> Usage {
     }
 }
 
-/// Our own count, for providers that give none and for calls that were cut short.
-pub(crate) fn estimated_usage(view: &StepView, answer: &Answer) -> Usage {
+/// Our own count, for providers that give none.
+fn estimated_usage(view: &StepView, completion_tokens: u32) -> Usage {
     let input: u64 = view.input.iter().map(|message| u64::from(message.tokens)).sum();
     Usage {
         prompt_tokens: counted_tokens(view) + input,
-        completion_tokens: u64::from(answer_tokens(answer)),
+        completion_tokens: u64::from(completion_tokens),
         ..Usage::default()
     }
 }

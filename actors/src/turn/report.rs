@@ -76,6 +76,10 @@ pub(crate) struct StepDone {
     pub(crate) finish: Finish,
     pub(crate) usage: Usage,
     pub(crate) prompt_hash: [u8; 16],
+    /// Tokens of the answer.
+    pub(crate) tokens: u32,
+    /// Whether a call was made in a way that ends the run.
+    pub(crate) invalid_call: bool,
     pub(crate) timing: StepTiming,
     /// What was said last and not reported yet.
     pub(crate) tail: Vec<PartDelta>,

@@ -56,12 +56,14 @@ impl Offer {
 
 impl Turn {
     /// Runs the calls of an answer, in their order. What is not allowed is not run, and the model is told so.
+    /// Gives also whether a call was made in a way that ends the run: with arguments that a rule's do not fit.
     pub(super) async fn execute(
         &self,
         view: &StepView,
         offer: &Offer,
         answer: &Answer,
-    ) -> Vec<(ToolCall, Executed)> {
+    ) -> (Vec<(ToolCall, Executed)>, bool) {
+        let mut invalid_call = false;
         let attached: Vec<&str> = offer.attached.iter().map(String::as_str).collect();
         let mut solver = solver(view);
         let mut executed = Vec::new();
@@ -71,7 +73,10 @@ impl Turn {
             let outcome = match solver.check(&call.name, &attached) {
                 Err(error) => Executed::Returned(failed(&call, error)),
                 Ok(()) => match self.with_prefilled(&solver, offer, &call) {
-                    Err(error) => Executed::Returned(failed(&call, error)),
+                    Err(error) => {
+                        invalid_call = true;
+                        Executed::Returned(failed(&call, error))
+                    }
                     Ok(arguments) => {
                         call.arguments = arguments;
                         let timezone = &view.config.timezone;
@@ -92,7 +97,7 @@ impl Turn {
             };
             executed.push((call, outcome));
         }
-        executed
+        (executed, invalid_call)
     }
 
     /// The arguments of a call with those that a rule sets put over the model's.
