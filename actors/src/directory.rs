@@ -233,18 +233,14 @@ impl Directory {
     /// Forgets an actor that ended. Gives its agent when it failed, so that its open runs can be recovered.
     fn ended(&self, actor: ActorId, failure: Option<&str>) -> Option<AgentId> {
         let id = self.by_actor.lock().unwrap_or_else(PoisonError::into_inner).remove(&actor)?;
-        {
+        let at = {
             let mut slots = self.slots();
-            let same = |slot: &Arc<Slot>| {
-                slot.awake.get().is_some_and(|awake| awake.actor.get_id() == actor)
-            };
-            if slots.get(&id).is_some_and(same) {
-                slots.remove(&id);
-            }
-        }
-        let reason = failure?;
-        let at = self.shared.log.head().position;
-        let _ = self.note_failure(id, Some(Seq(at.0)), reason);
+            let same = |slot: &Arc<Slot>| slot.awake.get().is_some_and(|awake| awake.actor.get_id() == actor);
+            let slot = if slots.get(&id).is_some_and(same) { slots.remove(&id) } else { None };
+            let seen = slot.and_then(|slot| slot.awake.get()?.gauges.seen.load_full());
+            seen.map(|seen| seen.seq)
+        };
+        let _ = self.note_failure(id, at, failure?);
         Some(id)
     }
 

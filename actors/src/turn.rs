@@ -23,7 +23,6 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use answer::Answer;
-pub(crate) use call::answer_tokens;
 pub(crate) use report::{Compacted, PartDelta, Partial, Report, ReportKind, StepDone, StepView};
 
 use crate::agent::{Message, Shared};

@@ -110,6 +110,7 @@ pub(crate) struct Gauges {
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) state: Arc<State>,
+    pub(crate) seq: Seq,
     pub(crate) ticket: Option<Ticket>,
 }
 
@@ -304,7 +305,7 @@ impl Live {
         let busy = !self.state.open_runs.is_empty() || !self.state.callbacks.is_empty();
         self.gauges.busy.store(busy, Ordering::Release);
         self.gauges.bytes.store(estimated_bytes(&self.state), Ordering::Relaxed);
-        let published = Published { state: Arc::clone(&self.state), ticket: self.ticket };
+        let published = Published { state: Arc::clone(&self.state), seq: self.seq, ticket: self.ticket };
         self.gauges.seen.store(Some(Arc::new(published)));
     }
 

@@ -19,7 +19,7 @@ use crate::{
     rules::Solver,
     tool::memory,
     toolbox::{Executed, failed, returned},
-    turn::{Answer, Compacted, PartDelta, Report, ReportKind, StepDone, StepView, answer_tokens},
+    turn::{Answer, Compacted, PartDelta, Report, ReportKind, StepDone, StepView, },
 };
 
 impl Live {
@@ -278,7 +278,8 @@ impl Live {
         self.state.tools.iter().filter_map(schema).map(|tool| tool.name).collect()
     }
 
-    /// What the model said, as a stored message; `None` when it said nothing. Without `tokens` it was cut short.
+    /// What the model said, as a stored message; `None` when it said nothing. Without `tokens` it was cut short, and they
+    /// are estimated: a recovery at the start must not wait for the tokenizer.
     pub(super) fn assistant(
         &self,
         draft: &Draft,
@@ -293,7 +294,7 @@ impl Live {
         (!kept.is_empty()).then(|| Stored {
             id: step.message,
             role: Role::Assistant,
-            tokens: tokens.unwrap_or_else(|| answer_tokens(&kept)),
+            tokens: tokens.unwrap_or_else(|| estimated_tokens(&kept)),
             content: kept.parts,
             name: None,
             otid: None,
@@ -587,6 +588,16 @@ pub(super) fn wire_parts(message: &Stored) -> u32 {
     u32::try_from(reasoning).unwrap_or(u32::MAX - 2)
         + u32::from(text)
         + u32::from(!message.tool_calls.is_empty())
+}
+
+/// Tokens of text that was cut short, at four bytes each.
+fn estimated_tokens(answer: &Answer) -> u32 {
+    answer.parts.iter().fold(0, |sum: u32, part| {
+        sum.saturating_add(match part {
+            Part::Text { text } | Part::Reasoning { text, .. } => retold_models::tokens::estimate(text),
+            Part::Image(_) | Part::RedactedReasoning { .. } => 0,
+        })
+    })
 }
 
 /// A block that an agent makes by writing to a label it does not have.

@@ -364,7 +364,7 @@ fn estimated_usage(view: &StepView, completion_tokens: u32) -> Usage {
 }
 
 /// Tokens of what a model said, calls included.
-pub(crate) fn answer_tokens(answer: &Answer) -> u32 {
+fn answer_tokens(answer: &Answer) -> u32 {
     let calls = answer.calls.iter().map(|call| {
         retold_models::tokens::count(&call.name)
             .saturating_add(retold_models::tokens::count(&call.arguments))
