@@ -204,6 +204,12 @@ fn the_shell_blocks_run_in_order() -> Result<()> {
         let said = String::from_utf8_lossy(&output.stdout);
         let complained = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}:\n{said}\n{complained}", output.status);
+        // A refusal is an answer to curl, but not what a README promises.
+        let refused = said.lines().find(|line| line.starts_with("{\"detail\""));
+        assert_eq!(refused, None, "in:\n{said}");
+        if script.contains("messages/stream") {
+            assert!(said.contains("\ndata: [DONE]\n"), "a stream without its end:\n{said}");
+        }
         Ok(())
     };
     for block in blocks.iter().filter(shell) {

@@ -2,11 +2,13 @@
 
 pub(crate) mod actor;
 mod begin;
+mod compaction;
 mod end;
 mod live;
 mod recover;
 mod refresh;
 mod step;
+mod verdict;
 
 use std::fmt;
 
@@ -22,6 +24,7 @@ pub(crate) use refresh::versions;
 
 use crate::{
     CallbackResult, Refusal,
+    directory::Hold,
     run::{CancelOutcome, NewMessage, Prepared, Sent},
     turn::Report,
 };
@@ -81,7 +84,25 @@ pub struct Patch {
 }
 
 /// Answers to what was asked. Whoever waits for one still waits for [`Gated::ticket`] before telling anyone.
-pub(crate) type Reply<T> = oneshot::Sender<Result<Gated<T>, Refusal>>;
+///
+/// While one is open its agent is not put to sleep, also when nobody waits for the answer any more.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    answer: oneshot::Sender<Result<Gated<T>, Refusal>>,
+    _hold: Hold,
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn new(hold: Hold) -> (Self, oneshot::Receiver<Result<Gated<T>, Refusal>>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { answer, _hold: hold }, answered)
+    }
+
+    /// Replies. Whoever asked may have gone; what was done is done all the same.
+    pub(crate) fn send(self, result: Result<Gated<T>, Refusal>) {
+        let _ = self.answer.send(result);
+    }
+}
 
 /// A value that may be told once a commit is durable.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use retold_events::{AgentId, Seq};
+use retold_events::{AgentId, Seq, store::Commit};
 use retold_snapshots::{
     agent::State,
     load::{self, LoadError, Loaded},
@@ -97,6 +97,13 @@ impl Hold {
     }
 }
 
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        self.slot.holders.fetch_add(1, Ordering::AcqRel);
+        Self { slot: Arc::clone(&self.slot) }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.slot.holders.fetch_sub(1, Ordering::AcqRel);
@@ -136,19 +143,26 @@ impl Directory {
                 .or_insert_with(|| Arc::new(Slot::new(self.shared.options.queue_bound)));
             self.hold(slot)
         };
-        match hold.slot.awake.get_or_try_init(|| self.activate(id)).await {
-            Ok(awake) if awake.is_deleted() => Err(Refusal::no_agent(id)),
-            Ok(_) => Ok(hold),
+        let woken = hold.slot.awake.get_or_try_init(|| self.activate(id)).await;
+        match woken.map(Awake::is_deleted) {
+            Ok(false) => Ok(hold),
+            Ok(true) => Err(Refusal::no_agent(id)),
             Err(refusal) => {
-                let mut slots = self.slots();
-                if slots
-                    .get(&id)
-                    .is_some_and(|slot| Arc::ptr_eq(slot, &hold.slot) && !slot.awake.initialized())
-                {
-                    slots.remove(&id);
-                }
+                self.let_go(id, hold);
                 Err(refusal)
             }
+        }
+    }
+
+    /// Removes the place of an agent that did not wake, unless others wait there: one of them may be luckier, and an
+    /// agent that nobody finds here would soon have a second actor.
+    fn let_go(&self, id: AgentId, hold: Hold) {
+        let mut slots = self.slots();
+        let slot = Arc::clone(&hold.slot);
+        drop(hold);
+        let is_last = slot.holders.load(Ordering::Acquire) == 0 && !slot.awake.initialized();
+        if is_last && slots.get(&id).is_some_and(|known| Arc::ptr_eq(known, &slot)) {
+            slots.remove(&id);
         }
     }
 
@@ -160,6 +174,10 @@ impl Directory {
 
     async fn activate(&self, id: AgentId) -> Result<Awake, Refusal> {
         let _turn = self.activations.acquire().await.map_err(|_| Refusal::Draining)?;
+        if self.failed_before(id) {
+            // What the failed actor had queued is part of the history: this one waits until it is written.
+            self.shared.log.append(Commit::default()).await?;
+        }
         let loaded = self.load(id).await?;
         if loaded.state.deleted {
             return Err(Refusal::no_agent(id));
@@ -205,6 +223,10 @@ impl Directory {
         }
     }
 
+    fn failed_before(&self, id: AgentId) -> bool {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+    }
+
     fn check_quarantine(&self, id: AgentId) -> Result<(), Refusal> {
         match self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             Some(failures) if failures.count >= FAILURES => {
@@ -235,7 +257,9 @@ impl Directory {
         let id = self.by_actor.lock().unwrap_or_else(PoisonError::into_inner).remove(&actor)?;
         let at = {
             let mut slots = self.slots();
-            let same = |slot: &Arc<Slot>| slot.awake.get().is_some_and(|awake| awake.actor.get_id() == actor);
+            let same = |slot: &Arc<Slot>| {
+                slot.awake.get().is_some_and(|awake| awake.actor.get_id() == actor)
+            };
             let slot = if slots.get(&id).is_some_and(same) { slots.remove(&id) } else { None };
             let seen = slot.and_then(|slot| slot.awake.get()?.gauges.seen.load_full());
             seen.map(|seen| seen.seq)

@@ -47,6 +47,8 @@ struct Progress {
     last: u64,
     /// Whether that is the end.
     ended: bool,
+    /// Whether there will be no more because the log failed.
+    failed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +74,7 @@ impl Hub {
     pub(crate) fn open(&self, run: RunId, last: u64) {
         let feed = Feed {
             ring: Mutex::default(),
-            progress: watch::Sender::new(Progress { last, ended: false }),
+            progress: watch::Sender::new(Progress { last, ended: false, failed: false }),
         };
         self.feeds
             .lock()
@@ -100,7 +102,14 @@ impl Hub {
                 bytes,
                 items: items.into(),
             });
-            feed.progress.send_replace(Progress { last, ended });
+            feed.progress.send_replace(Progress { last, ended, failed: false });
+        }
+    }
+
+    /// Tells everybody who follows a run that the log failed: nothing more will come.
+    pub(crate) fn fail(&self) {
+        for feed in self.feeds.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            feed.progress.send_modify(|progress| progress.failed = true);
         }
     }
 

@@ -8,8 +8,10 @@ use crate::{Bench, Outcome, agents, client::Connection, figures::Samples};
 
 /// Turns before the measured ones: connections are open, the tokenizer is loaded, caches are warm.
 const WARM_UP: u64 = 30;
-/// Agents, connections and turns under way at a time.
+/// Connections, and turns under way at a time.
 pub(crate) const CONCURRENCY: usize = 64;
+/// Agents that a connection talks to in turn, so that prompts stay short: `history` measures what long ones cost.
+const AGENTS_EACH: usize = 10;
 
 /// One turn after the other, on one agent whose history is emptied now and then.
 pub(crate) async fn one_by_one(bench: &mut Bench) -> Outcome<()> {
@@ -45,13 +47,14 @@ pub(crate) fn upstream_time(bench: &Bench, call: u64) -> Duration {
 
 /// Turns in 64 conversations at once.
 pub(crate) async fn many(bench: &mut Bench) -> Outcome<()> {
-    let agents = agents::some(bench, "instant", CONCURRENCY).await?;
+    let agents = agents::some(bench, "instant", CONCURRENCY * AGENTS_EACH).await?;
+    let agents: Vec<&[String]> = agents.chunks(AGENTS_EACH).collect();
     let warm_up = Instant::now() + Duration::from_secs(1);
-    try_join_all(agents.iter().map(|agent| turns(bench, agent, warm_up))).await?;
+    try_join_all(agents.iter().map(|agents| turns(bench, agents, warm_up))).await?;
     let cpu = bench.server.cpu()?;
     let begun = Instant::now();
     let deadline = begun + Duration::from_secs(bench.options.seconds);
-    let all = try_join_all(agents.iter().map(|agent| turns(bench, agent, deadline))).await?;
+    let all = try_join_all(agents.iter().map(|agents| turns(bench, agents, deadline))).await?;
     let took = begun.elapsed().as_secs_f64();
     let cpu = bench.server.cpu()? - cpu;
     let mut all: Samples = all.into_iter().flatten().collect();
@@ -61,11 +64,15 @@ pub(crate) async fn many(bench: &mut Bench) -> Outcome<()> {
     Ok(())
 }
 
-async fn turns(bench: &Bench, agent: &str, until: Instant) -> Outcome<Vec<Duration>> {
+/// One turn after the other, with one agent after the other.
+async fn turns(bench: &Bench, agents: &[String], until: Instant) -> Outcome<Vec<Duration>> {
     let mut connection = Connection::open(bench.server.address).await?;
     let mut taken = Vec::new();
-    while Instant::now() < until {
+    for agent in agents.iter().cycle() {
         let begun = Instant::now();
+        if begun >= until {
+            break;
+        }
         connection.turn(agent, 0).await?;
         taken.push(begun.elapsed());
     }

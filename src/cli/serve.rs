@@ -46,14 +46,18 @@ async fn serve(config: &Config, process: &Process) -> Exit {
     let _ = stderr().lock().write_all(banner.as_bytes());
     tokio::select! {
         _ = signals.next() => drain(server, config.drain_deadline.value, &mut signals).await,
-        why = server.failed() => storage_failed(&why),
+        why = server.failed() => storage_failed(server, &why, &mut signals).await,
         never = report_late(&server, known) => match never {},
     }
 }
 
-fn storage_failed(why: &impl Display) -> Exit {
+/// Ends the process, after those who are waiting have been told that nothing of theirs was kept.
+async fn storage_failed(server: Server, why: &impl Display, signals: &mut Signals) -> Exit {
     say(format_args!("the storage failed, so nothing more is acknowledged: {why}"));
-    Exit::Failed
+    tokio::select! {
+        () = server.stop() => Exit::Failed,
+        number = signals.next() => Exit::Signal(number),
+    }
 }
 
 /// Lets running answers end; a second signal gives up on them.
@@ -62,17 +66,19 @@ async fn drain(server: Server, deadline: Duration, signals: &mut Signals) -> Exi
         "stopping; no new runs, running ones have {} s to end (a second signal stops at once)",
         deadline.as_secs_f64()
     ));
-    let ended = async {
-        tokio::select! {
-            () = server.drain(deadline) => {}
-            why = server.failed() => return storage_failed(&why),
-        }
-        server.stop().await;
-        say("stopped");
-        Exit::Done
+    let failure = tokio::select! {
+        () = server.drain(deadline) => None,
+        why = server.failed() => Some(why),
+        number = signals.next() => return Exit::Signal(number),
     };
+    if let Some(why) = failure {
+        return storage_failed(server, &why, signals).await;
+    }
     tokio::select! {
-        exit = ended => exit,
+        () = server.stop() => {
+            say("stopped");
+            Exit::Done
+        }
         number = signals.next() => Exit::Signal(number),
     }
 }

@@ -13,7 +13,7 @@ use super::{
     openapi::{ListErrors, ReadErrors, WriteErrors},
     page::{self, Page},
 };
-use crate::wire::{AgentBlocksQuery, AgentState, Block, BlockUpdate, Memory, Relations};
+use crate::wire::{self, AgentBlocksQuery, AgentState, Block, BlockUpdate, Memory, Relations};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
@@ -50,7 +50,7 @@ async fn variables(
 
 /// The blocks of an agent.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory/blocks", tag = "memory",
-    operation_id = "list_core_memory_blocks", params(("agent_id" = String, Path, description = "The agent")),
+    operation_id = "list_core_memory_blocks", params(("agent_id" = String, Path, description = "The agent"), wire::Page),
     responses((status = 200, description = "A page of its blocks", body = [Block]), ListErrors))]
 async fn list(
     State(app): State<App>,

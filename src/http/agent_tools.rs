@@ -16,7 +16,7 @@ use super::{
     page::Page,
     tools,
 };
-use crate::wire::{AgentState, AgentToolsQuery, Relations, Tool};
+use crate::wire::{self, AgentState, AgentToolsQuery, Relations, Tool};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(list)).routes(routes!(attach)).routes(routes!(detach))
@@ -24,7 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// The tools of an agent.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/tools", tag = "agents", operation_id = "list_tools_for_agent",
-    params(("agent_id" = String, Path, description = "The agent")),
+    params(("agent_id" = String, Path, description = "The agent"), wire::Page),
     responses((status = 200, description = "A page of its tools", body = [Tool]), ListErrors))]
 async fn list(
     State(app): State<App>,

@@ -20,7 +20,7 @@ use super::{
     path::Dialect,
 };
 use crate::wire::{
-    AgentQuery, AgentState, AgentsQuery, CreateAgentRequest, DEFAULT_USER_ID, Found,
+    self, AgentQuery, AgentState, AgentsQuery, CreateAgentRequest, DEFAULT_USER_ID, Found,
     RecompileQuery, Relations, ResetMessagesRequest, UpdateAgent, WireStopReason, small_model,
 };
 
@@ -36,6 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Agents, a page at a time.
 #[utoipa::path(get, path = "/v1/agents", tag = "agents", operation_id = "list_agents",
+    params(AgentsQuery, wire::Page),
     responses((status = 200, description = "A page of agents", body = [AgentState]), ListErrors))]
 async fn list(
     State(app): State<App>,
@@ -54,6 +55,7 @@ async fn list(
 
 /// How many agents there are.
 #[utoipa::path(get, path = "/v1/agents/count", tag = "agents", operation_id = "count_agents",
+    params(AgentsQuery),
     responses((status = 200, description = "Their number", body = usize), ListErrors))]
 async fn count(
     State(app): State<App>,
@@ -122,7 +124,7 @@ async fn find(app: &App, model: Option<&str>, embedding: Option<&str>) -> Result
 
 /// An agent.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}", tag = "agents", operation_id = "retrieve_agent",
-    params(("agent_id" = String, Path, description = "The agent")),
+    params(("agent_id" = String, Path, description = "The agent"), AgentQuery),
     responses((status = 200, description = "The agent", body = AgentState), ReadErrors))]
 async fn retrieve(
     State(app): State<App>,
@@ -169,7 +171,7 @@ async fn delete(
 
 /// Compiles the system message anew and answers it.
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/recompile", tag = "agents", operation_id = "recompile_agent",
-    params(("agent_id" = String, Path, description = "The agent")),
+    params(("agent_id" = String, Path, description = "The agent"), RecompileQuery),
     responses((status = 200, description = "The system message", body = String), WriteErrors))]
 async fn recompile(
     State(app): State<App>,
@@ -182,7 +184,7 @@ async fn recompile(
 /// The older path of `recompile`.
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/system-prompt/recompile", tag = "agents",
     operation_id = "recompile_agent_system_prompt",
-    params(("agent_id" = String, Path, description = "The agent")),
+    params(("agent_id" = String, Path, description = "The agent"), RecompileQuery),
     responses((status = 200, description = "The system message", body = String), WriteErrors))]
 async fn recompile_system_prompt(
     app: State<App>,

@@ -12,7 +12,9 @@ use super::{
     openapi::{ListErrors, ReadErrors, WriteErrors},
     page::{self, Page},
 };
-use crate::wire::{AgentState, Block, BlockAgentsQuery, BlockUpdate, BlocksQuery, CreateBlock};
+use crate::wire::{
+    self, AgentState, Block, BlockAgentsQuery, BlockUpdate, BlocksQuery, CreateBlock,
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
@@ -24,6 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Blocks, a page at a time.
 #[utoipa::path(get, path = "/v1/blocks", tag = "blocks", operation_id = "list_blocks",
+    params(BlocksQuery, wire::Page),
     responses((status = 200, description = "A page of blocks", body = [Block]), ListErrors))]
 async fn list(
     State(app): State<App>,
@@ -37,6 +40,7 @@ async fn list(
 
 /// How many blocks there are.
 #[utoipa::path(get, path = "/v1/blocks/count", tag = "blocks", operation_id = "count_blocks",
+    params(BlocksQuery),
     responses((status = 200, description = "Their number", body = usize), ListErrors))]
 async fn count(
     State(app): State<App>,
@@ -114,7 +118,7 @@ async fn delete(State(app): State<App>, Id(block): Id<BlockId>) -> Result<Answer
 
 /// The agents that share a block.
 #[utoipa::path(get, path = "/v1/blocks/{block_id}/agents", tag = "blocks", operation_id = "list_agents_for_block",
-    params(("block_id" = String, Path, description = "The block")),
+    params(("block_id" = String, Path, description = "The block"), BlockAgentsQuery, wire::Page),
     responses((status = 200, description = "A page of agents", body = [AgentState]), ListErrors))]
 async fn agents(
     State(app): State<App>,

@@ -37,19 +37,19 @@ async fn answer(app: App, mut request: Request, next: Next) -> Response {
     }
     *request.uri_mut() = uri;
     request.extensions_mut().insert(dialect);
-    let response =
-        AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
-            tracing::error!(
-                route,
-                panic = panic_text(&*panic),
-                trace_id = RequestId::current(),
-                "a handler panicked"
-            );
-            ApiError::Internal.into_response()
-        });
+    let response = caught(&route, next.run(request)).await;
     let (status, took_ms) = (response.status().as_u16(), begun.elapsed().as_millis());
     tracing::debug!(route, status, took_ms, trace_id = RequestId::current(), "answered");
     response
+}
+
+/// A panic of a handler ends its request and nothing else.
+async fn caught(route: &str, answering: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|panic| {
+        let (panic, trace_id) = (panic_text(&*panic), RequestId::current());
+        tracing::error!(route, panic, trace_id, "a handler panicked");
+        ApiError::Internal.into_response()
+    })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -90,4 +90,19 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(ExposeHeaders::list(exposed)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_without_its_text() {
+        let response = caught("GET /", async { panic!("secret") }).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["detail"], "An unknown error occurred");
+        assert!(!body.to_string().contains("secret"));
+    }
 }

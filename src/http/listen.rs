@@ -276,4 +276,19 @@ mod tests {
         };
         timeout(LONG, refused).await.unwrap();
     }
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_until_another_ends() {
+        let (address, _stop) = start(Limits { max_connections: 1, ..Limits::default() }).await;
+        let first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second
+            .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut byte = [0; 1];
+        assert!(timeout(SHORT, second.read(&mut byte)).await.is_err(), "it waits");
+        drop(first);
+        assert!(read_to_end(&mut second).await.ends_with(b"hello"));
+    }
 }

@@ -25,7 +25,7 @@ use super::{
     turn,
 };
 use crate::wire::{
-    Call, CancelAgentRunRequest, LettaAsyncRequest, LettaMessage, LettaResponse,
+    self, Call, CancelAgentRunRequest, LettaAsyncRequest, LettaMessage, LettaResponse,
     LettaStreamingRequest, MessagesQuery, Run, View, expand,
 };
 
@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The history of an agent, always oldest first. `after` is newer and `before` older, whatever the order; the order
 /// says which end `limit` counts from.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/messages", tag = "messages", operation_id = "list_messages",
-    params(("agent_id" = String, Path, description = "The agent")),
+    params(("agent_id" = String, Path, description = "The agent"), MessagesQuery, wire::Page),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list(
     State(app): State<App>,

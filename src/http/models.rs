@@ -16,6 +16,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// The models that agents can speak with.
 #[utoipa::path(get, path = "/v1/models", tag = "models", operation_id = "list_models",
+    params(ModelsQuery),
     responses((status = 200, description = "All models", body = [Model]), ListErrors))]
 async fn list(State(app): State<App>, Query(asked): Query<ModelsQuery>) -> Answer<Vec<Model>> {
     let models = app.host.catalog().models();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use utoipa::{
     IntoResponses, OpenApi, ToSchema,
     openapi::{
-        Content, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
+        Content, Deprecated, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -47,7 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .get_or_insert_default()
         .security_schemes
         .insert("password".to_owned(), SecurityScheme::Http(password).into());
-    OpenApiRouter::with_openapi(description)
+    let mut routes = OpenApiRouter::with_openapi(description)
         .merge(agents::routes())
         .merge(agent_blocks::routes())
         .merge(agent_tools::routes())
@@ -60,7 +60,27 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(models::routes())
         .merge(tags::routes())
         .merge(health::routes())
-        .routes(routes!(openapi_json))
+        .routes(routes!(openapi_json));
+    mark_deprecated(routes.get_openapi_mut());
+    routes
+}
+
+/// Operations that V1 keeps for older clients, by their ids.
+const DEPRECATED: [&str; 4] = [
+    "recompile_agent_system_prompt",
+    "retrieve_agent_memory",
+    "list_active_runs",
+    "modify_message",
+];
+
+fn mark_deprecated(description: &mut Description) {
+    for path in description.paths.paths.values_mut() {
+        for operation in [&mut path.get, &mut path.post, &mut path.patch].into_iter().flatten() {
+            if operation.operation_id.as_deref().is_some_and(|id| DEPRECATED.contains(&id)) {
+                operation.deprecated = Some(Deprecated::True);
+            }
+        }
+    }
 }
 
 /// This description.

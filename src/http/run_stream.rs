@@ -32,7 +32,7 @@ async fn post(
 
 /// The same for clients that can only ask with GET, as a browser's `EventSource`.
 #[utoipa::path(get, path = "/v1/runs/{run_id}/stream", tag = "runs", operation_id = "get_stream_for_run",
-    params(("run_id" = String, Path, description = "The run")),
+    params(("run_id" = String, Path, description = "The run"), StreamQuery),
     responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), ReadErrors))]
 async fn get(
     State(app): State<App>,

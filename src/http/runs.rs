@@ -15,7 +15,7 @@ use super::{
     turn,
 };
 use crate::wire::{
-    LettaMessage, Run, RunMessagesQuery, RunMetrics, RunStepsQuery, RunsQuery, Step,
+    self, LettaMessage, Run, RunMessagesQuery, RunMetrics, RunStepsQuery, RunsQuery, Step,
     UsageStatistics, View, WireStopReason,
 };
 
@@ -32,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Runs, a page at a time.
 #[utoipa::path(get, path = "/v1/runs", tag = "runs", operation_id = "list_runs",
+    params(RunsQuery, wire::Page),
     responses((status = 200, description = "A page of runs", body = [Run]), ListErrors))]
 async fn list(
     State(app): State<App>,
@@ -61,6 +62,7 @@ fn filter(asked: &RunsQuery) -> Result<Option<RunFilter>, ApiError> {
 
 /// Runs that have not ended.
 #[utoipa::path(get, path = "/v1/runs/active", tag = "runs", operation_id = "list_active_runs",
+    params(RunsQuery, wire::Page),
     responses((status = 200, description = "A page of runs", body = [Run]), ListErrors))]
 async fn list_active(
     app: State<App>,
@@ -90,7 +92,7 @@ async fn delete(State(app): State<App>, Id(run): Id<RunId>) -> Result<Answer<()>
 
 /// The messages of a run, those that were sent to the agent included.
 #[utoipa::path(get, path = "/v1/runs/{run_id}/messages", tag = "runs", operation_id = "list_messages_for_run",
-    params(("run_id" = String, Path, description = "The run")),
+    params(("run_id" = String, Path, description = "The run"), wire::Page),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list_messages(
     State(app): State<App>,
@@ -130,7 +132,7 @@ async fn metrics(
 
 /// The steps of a run.
 #[utoipa::path(get, path = "/v1/runs/{run_id}/steps", tag = "runs", operation_id = "list_steps_for_run",
-    params(("run_id" = String, Path, description = "The run")),
+    params(("run_id" = String, Path, description = "The run"), wire::Page),
     responses((status = 200, description = "A page of steps", body = [Step]), ListErrors))]
 async fn steps(
     State(app): State<App>,

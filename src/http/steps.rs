@@ -17,8 +17,8 @@ use super::{
     page::{self, Page},
 };
 use crate::wire::{
-    LettaMessage, ModifyFeedbackRequest, Step, StepMessagesQuery, StepMetrics, StepsQuery, View,
-    WireFeedback,
+    self, LettaMessage, ModifyFeedbackRequest, Step, StepMessagesQuery, StepMetrics, StepsQuery,
+    View, WireFeedback,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -32,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Steps, a page at a time.
 #[utoipa::path(get, path = "/v1/steps", tag = "steps", operation_id = "list_steps",
+    params(StepsQuery, wire::Page),
     responses((status = 200, description = "A page of steps", body = [Step]), ListErrors))]
 async fn list(
     State(app): State<App>,
@@ -107,7 +108,7 @@ async fn feedback(
 
 /// The messages of a step.
 #[utoipa::path(get, path = "/v1/steps/{step_id}/messages", tag = "steps", operation_id = "list_messages_for_step",
-    params(("step_id" = String, Path, description = "The step")),
+    params(("step_id" = String, Path, description = "The step"), wire::Page),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list_messages(
     State(app): State<App>,

@@ -11,7 +11,7 @@ use super::{
     openapi::ListErrors,
     page::{self, Page},
 };
-use crate::wire::TagsQuery;
+use crate::wire::{self, TagsQuery};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(list))
@@ -19,6 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Tags, a page at a time. Their cursors are the tags themselves.
 #[utoipa::path(get, path = "/v1/tags", tag = "tags", operation_id = "list_tags",
+    params(TagsQuery, wire::Page),
     responses((status = 200, description = "A page of tags", body = [String]), ListErrors))]
 async fn list(
     State(app): State<App>,

@@ -20,6 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Tools, a page at a time.
 #[utoipa::path(get, path = "/v1/tools", tag = "tools", operation_id = "list_tools",
+    params(ToolsQuery, wire::Page),
     responses((status = 200, description = "A page of tools", body = [Tool]), ListErrors))]
 async fn list(Query(asked): Query<ToolsQuery>) -> Result<Page<Tool>, ApiError> {
     page_of(wanted(&asked), &asked.page)
@@ -27,6 +28,7 @@ async fn list(Query(asked): Query<ToolsQuery>) -> Result<Page<Tool>, ApiError> {
 
 /// How many tools there are.
 #[utoipa::path(get, path = "/v1/tools/count", tag = "tools", operation_id = "count_tools",
+    params(ToolsQuery),
     responses((status = 200, description = "Their number", body = usize), ListErrors))]
 async fn count(Query(asked): Query<ToolsQuery>) -> Answer<usize> {
     Answer(wanted(&asked).len())

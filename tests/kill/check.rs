@@ -135,7 +135,8 @@ impl Check<'_> {
         }
         self.turn(id, &text, &settled).await?;
         let mut book = self.ledger.open();
-        book.count.continued += u64::from(!seen.is_empty() && !rest.is_empty());
+        let goes_on = rest.iter().any(|frame| frame["message_type"] != "error_message");
+        book.count.continued += u64::from(!seen.is_empty() && goes_on);
         book.count.completed += u64::from(settled.status == "completed");
         book.count.failed += u64::from(settled.status == "failed");
         if let Some(run) = book.runs.get_mut(id) {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::support::{World, reply, text};
+use crate::support::{World, list, reply, text};
 
 /// Path and method of every documented operation.
 fn operations(description: &Value) -> Vec<(String, Method, Value)> {
@@ -75,6 +75,22 @@ async fn every_served_method_is_documented() {
             assert!(is_documented, "{method} {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn lists_document_their_paging_and_filters() {
+    let world = World::new().await;
+    let description = world.get("/openapi.json").await.ok();
+    for path in ["agents", "blocks", "runs", "steps", "tools", "tags", "agents/{agent_id}/messages"]
+    {
+        let parameters = &description["paths"][format!("/v1/{path}")]["get"]["parameters"];
+        let names: Vec<&str> =
+            list(parameters).iter().map(|parameter| text(&parameter["name"])).collect();
+        for name in ["before", "after", "limit", "order"] {
+            assert!(names.contains(&name), "{path}: {names:?}");
+        }
+    }
+    assert_eq!(description["paths"]["/v1/runs/active"]["get"]["deprecated"], true);
 }
 
 #[tokio::test]

@@ -12,14 +12,14 @@ use retold_models::{
 use serde_json::{Value, json};
 
 /// Longest time a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server and what stays when it is started again.
-pub struct World {
-    pub server: Server,
-    pub base: String,
-    pub client: Client,
-    pub config: Config,
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) base: String,
+    pub(crate) client: Client,
+    pub(crate) config: Config,
     catalog: Arc<Catalog>,
     /// The store that survives a restart, when it is in memory; else it is on the disk.
     memory: Option<Arc<MemoryStore>>,
@@ -27,47 +27,47 @@ pub struct World {
 
 /// An answer that is not a stream.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
     /// The body, `Null` when it is no JSON.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The body of an answer that must be a success.
-    pub fn ok(self) -> Value {
+    pub(crate) fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         self.body
     }
 }
 
 /// Settings that suit tests: loopback, any port, timeouts of the default.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::with_defaults("/nonexistent");
     config.port.value = 0;
     config
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(config()).await
     }
 
     /// A world with settings of its own.
-    pub async fn with(config: Config) -> Self {
+    pub(crate) async fn with(config: Config) -> Self {
         let memory = Arc::new(MemoryStore::new());
         let store: Arc<dyn EventStore> = Arc::clone(&memory) as Arc<dyn EventStore>;
         Self::start(store, Some(memory), Self::catalog(), config).await
     }
 
     /// A world on the disk.
-    pub async fn on_disk(dir: &Path) -> Self {
+    pub(crate) async fn on_disk(dir: &Path) -> Self {
         let mut config = config();
         config.data_dir.value = dir.to_owned();
         Self::start(open(dir), None, Self::catalog(), config).await
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Stops the server as if by SIGTERM with this deadline, and starts it on what it left.
-    pub async fn restart(self, deadline: Duration) -> Self {
+    pub(crate) async fn restart(self, deadline: Duration) -> Self {
         let Self { server, config, catalog, memory, .. } = self;
         server.drain(deadline).await;
         server.stop().await;
@@ -114,50 +114,54 @@ impl World {
     }
 
     /// Registers a model that plays `scripts`, one per call.
-    pub fn model(&self, name: &str, scripts: impl IntoIterator<Item = Vec<Say>>) -> ScriptedModel {
+    pub(crate) fn model(
+        &self,
+        name: &str,
+        scripts: impl IntoIterator<Item = Vec<Say>>,
+    ) -> ScriptedModel {
         let model = ScriptedModel::new(scripts);
         let handle = format!("test/{name}");
         self.catalog.insert(&handle, Arc::new(model.clone()), model_info(&handle));
         model
     }
 
-    pub fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         reply(self.ask(Method::GET, path)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Reply {
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
         reply(self.ask(Method::DELETE, path)).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
         reply(with_body(self.ask(Method::POST, path), &body)).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> Reply {
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Reply {
         reply(with_body(self.ask(Method::PATCH, path), &body)).await
     }
 
     /// Makes an agent that speaks with `test/{model}` and gives its id.
-    pub async fn agent(&self, model: &str) -> String {
+    pub(crate) async fn agent(&self, model: &str) -> String {
         self.agent_with(json!({ "model": format!("test/{model}") })).await
     }
 
-    pub async fn agent_with(&self, request: Value) -> String {
+    pub(crate) async fn agent_with(&self, request: Value) -> String {
         let agent = self.post("/v1/agents/", request).await.ok();
         agent["id"].as_str().expect("agents have ids").to_owned()
     }
 
     /// Sends one message and waits for the answer.
-    pub async fn say(&self, agent: &str, text: &str) -> Reply {
+    pub(crate) async fn say(&self, agent: &str, text: &str) -> Reply {
         self.post(&format!("/v1/agents/{agent}/messages"), message(text)).await
     }
 
     /// Opens a stream with a POST.
-    pub async fn stream(&self, path: &str, body: Value) -> Stream {
+    pub(crate) async fn stream(&self, path: &str, body: Value) -> Stream {
         let response = with_body(self.ask(Method::POST, path), &body)
             .send()
             .await
@@ -166,14 +170,14 @@ impl World {
     }
 
     /// Streams the answer to one message, token by token.
-    pub async fn stream_tokens(&self, agent: &str, text: &str) -> Stream {
+    pub(crate) async fn stream_tokens(&self, agent: &str, text: &str) -> Stream {
         let mut body = message(text);
         body["stream_tokens"] = true.into();
         self.stream(&format!("/v1/agents/{agent}/messages/stream"), body).await
     }
 
     /// The run as it stands once it has ended.
-    pub async fn ended(&self, run: &str) -> Value {
+    pub(crate) async fn ended(&self, run: &str) -> Value {
         let mut run = self.get(&format!("/v1/runs/{run}")).await.ok();
         let begun = std::time::Instant::now();
         while run["completed_at"].is_null() {
@@ -194,7 +198,7 @@ fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
 }
 
 /// Sends a request and reads all of its answer.
-pub async fn reply(request: RequestBuilder) -> Reply {
+pub(crate) async fn reply(request: RequestBuilder) -> Reply {
     let response = request.send().await.expect("the server answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.expect("the answer is complete");
@@ -203,60 +207,60 @@ pub async fn reply(request: RequestBuilder) -> Reply {
 }
 
 /// A request with one message of a user.
-pub fn message(text: &str) -> Value {
+pub(crate) fn message(text: &str) -> Value {
     json!({ "messages": [{ "role": "user", "content": text }] })
 }
 
 /// A JSON text.
-pub fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
 /// A JSON list.
-pub fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("{value} is no list"))
 }
 
 /// What the messages of a list are, in order.
-pub fn kinds(messages: &Value) -> Vec<&str> {
+pub(crate) fn kinds(messages: &Value) -> Vec<&str> {
     list(messages).iter().map(|message| text(&message["message_type"])).collect()
 }
 
 /// The text of the last message that is not the system's.
-pub fn last_text(prompt: &SeenPrompt) -> String {
+pub(crate) fn last_text(prompt: &SeenPrompt) -> String {
     prompt.messages.last().map(|message| message.text.clone()).unwrap_or_default()
 }
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    pub name: Option<String>,
-    pub data: String,
+pub(crate) struct Event {
+    pub(crate) name: Option<String>,
+    pub(crate) data: String,
     /// The data, `Null` when it is no JSON.
-    pub json: Value,
+    pub(crate) json: Value,
 }
 
 impl Event {
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         self.json["message_type"].as_str().unwrap_or(&self.data)
     }
 }
 
 /// An event stream being read.
-pub struct Stream {
-    pub response: reqwest::Response,
+pub(crate) struct Stream {
+    pub(crate) response: reqwest::Response,
     buffer: Vec<u8>,
 }
 
 impl Stream {
-    pub fn of(response: reqwest::Response) -> Self {
+    pub(crate) fn of(response: reqwest::Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { response, buffer: Vec::new() }
     }
 
     /// The next event; `None` at the end of the connection.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
@@ -279,7 +283,7 @@ impl Stream {
     }
 
     /// All events up to the end of the connection.
-    pub async fn rest(&mut self) -> Vec<Event> {
+    pub(crate) async fn rest(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
             events.push(event);
@@ -288,7 +292,7 @@ impl Stream {
     }
 
     /// Reads until an event of this kind and gives it.
-    pub async fn until(&mut self, kind: &str) -> Event {
+    pub(crate) async fn until(&mut self, kind: &str) -> Event {
         loop {
             let event = self.next().await.unwrap_or_else(|| panic!("no {kind} came"));
             if event.kind() == kind {
@@ -313,12 +317,12 @@ fn parse(event: &str) -> Event {
 }
 
 /// The kinds of events, without pings.
-pub fn shown(events: &[Event]) -> Vec<&str> {
+pub(crate) fn shown(events: &[Event]) -> Vec<&str> {
     events.iter().map(Event::kind).filter(|kind| *kind != "ping").collect()
 }
 
 /// The assistant's text in a stream.
-pub fn spoken(events: &[Event]) -> String {
+pub(crate) fn spoken(events: &[Event]) -> String {
     let said = events.iter().filter(|event| event.kind() == "assistant_message");
     said.map(|event| event.json["content"].as_str().unwrap_or_default()).collect()
 }

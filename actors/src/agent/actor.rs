@@ -6,13 +6,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use retold_events::{
     agent::Event,
     run::{Deleted, FeedbackGiven},
-    store::Table,
 };
-use retold_snapshots::{
-    agent::State,
-    load::Loaded,
-    row::{RunRow, RunStatus, decode},
-};
+use retold_snapshots::{agent::State, load::Loaded, row::RunStatus};
 
 use super::{Gated, Live, Message, Reply, Shared, live::Gauges};
 use crate::{Refusal, turn::Report};
@@ -81,9 +76,8 @@ async fn hear(live: &mut Live, report: Report) -> Result<(), ActorProcessingErr>
     live.hear(report).await.map_err(Into::into)
 }
 
-/// Replies. Whoever asked may have gone; what was done is done all the same.
 fn answer<T>(reply: Reply<T>, result: Result<Gated<T>, Refusal>) {
-    let _ = reply.send(result);
+    reply.send(result);
 }
 
 impl Live {
@@ -93,12 +87,8 @@ impl Live {
                 "{run} has not ended; cancel it before deleting it"
             )));
         }
-        let bytes =
-            self.shared.log.read_inline(|store| store.row(Table::Runs, run.as_bytes())).await?;
-        let row = bytes
-            .and_then(|bytes| decode::<RunRow>(&bytes).ok())
-            .ok_or_else(|| Refusal::no_run(run))?;
-        if row.agent != self.id() || !matches!(row.status, RunStatus::Ended(_)) {
+        let row = self.stored_run(run).await?;
+        if !row.is_some_and(|row| matches!(row.status, RunStatus::Ended(_))) {
             return Err(Refusal::no_run(run));
         }
         let permit = self.shared.log.reserve().await;

@@ -45,7 +45,7 @@ impl Live {
             match self.ended_outcome(run).await {
                 Ok(outcome) => wait.outcomes.push((run, outcome)),
                 Err(refusal) => {
-                    let _ = wait.reply.send(Err(refusal));
+                    wait.reply.send(Err(refusal));
                     return;
                 }
             }
@@ -77,15 +77,21 @@ impl Live {
 
     /// What came of a run that is not open.
     async fn ended_outcome(&self, run: RunId) -> Result<CancelOutcome, Refusal> {
-        let bytes =
-            self.shared.log.read_inline(|store| store.row(Table::Runs, run.as_bytes())).await?;
-        let row = bytes
-            .and_then(|bytes| decode::<RunRow>(&bytes).ok())
-            .filter(|row| row.agent == self.id());
-        Ok(match row.map(|row| row.status) {
+        Ok(match self.stored_run(run).await?.map(|row| row.status) {
             Some(RunStatus::Ended(status)) => CancelOutcome::AlreadyEnded(status),
             Some(RunStatus::Created | RunStatus::Running) | None => CancelOutcome::Unknown,
         })
+    }
+
+    /// The row of a run of this agent, once all that was queued before is in it.
+    pub(super) async fn stored_run(&self, run: RunId) -> Result<Option<RunRow>, Refusal> {
+        if let Some(ticket) = self.ticket {
+            self.shared.log.durable(ticket).await?;
+        }
+        let bytes =
+            self.shared.log.read_inline(|store| store.row(Table::Runs, run.as_bytes())).await?;
+        let row = bytes.and_then(|bytes| decode::<RunRow>(&bytes).ok());
+        Ok(row.filter(|row| row.agent == self.id()))
     }
 
     /// Trips a turn's token: the provider's socket is dropped at the next poll, which is now.
@@ -105,11 +111,14 @@ impl Live {
         if stale || !self.state.open_runs.contains_key(&run) {
             return;
         }
-        if let Some(turn) = self.turns.get_mut(&run) {
-            turn.task.abort();
-            let partial = std::mem::take(&mut turn.partial);
-            self.cut_short(run, partial.into_answer(), Vec::new()).await;
-        }
+        let answer = self.shown_so_far(run);
+        self.cut_short(run, answer, Vec::new()).await;
+    }
+
+    /// What of the step under way was shown, for a turn that does not hand in what it has.
+    fn shown_so_far(&mut self, run: RunId) -> Answer {
+        let turn = self.turns.get_mut(&run);
+        turn.map(|turn| std::mem::take(&mut turn.partial)).unwrap_or_default().into_answer()
     }
 
     /// Ends a run in mid-step, keeping the input and what the model had said.
@@ -166,12 +175,8 @@ impl Live {
         if waits {
             self.end_waiting(draft, run);
         } else {
-            let turn = self.turns.get_mut(&run);
-            let partial = turn.map(|turn| {
-                turn.token.cancel();
-                std::mem::take(&mut turn.partial)
-            });
-            self.cut_short_draft(draft, run, partial.unwrap_or_default().into_answer(), Vec::new());
+            let answer = self.shown_so_far(run);
+            self.cut_short_draft(draft, run, answer, Vec::new());
         }
     }
 
@@ -201,7 +206,8 @@ impl Live {
         let cancelled = self.state.open_runs.get(&run).is_some_and(|open| open.cancel_requested);
         if cancelled {
             // The cancel came first, and dropping the socket is what failed.
-            self.cut_short_draft(&mut draft, run, Answer::default(), Vec::new());
+            let answer = self.shown_so_far(run);
+            self.cut_short_draft(&mut draft, run, answer, Vec::new());
         } else {
             let outcome = StepOutcome::Failed { error: error.clone() };
             self.record_step(&mut draft, run, outcome, Vec::new(), |ended| {
@@ -288,8 +294,7 @@ impl Live {
         {
             let CancelWait { mut outcomes, reply, .. } = wait;
             outcomes.sort_by_key(|(run, _)| *run);
-            // Whoever asked may have gone; the runs ended all the same.
-            let _ = reply.send(match refusal {
+            reply.send(match refusal {
                 Some(refusal) => Err(refusal.clone()),
                 None => Ok(Gated { value: outcomes, ticket }),
             });

@@ -145,6 +145,14 @@ pub(super) struct ActiveTurn {
     pub(super) partial: crate::turn::Partial,
 }
 
+/// A turn that its agent no longer knows of ends: also when the agent's actor failed, or it would go on beside the turn
+/// that the recovery starts.
+impl Drop for ActiveTurn {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// How far the output of a run has come.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OutputCursor {
@@ -305,7 +313,8 @@ impl Live {
         let busy = !self.state.open_runs.is_empty() || !self.state.callbacks.is_empty();
         self.gauges.busy.store(busy, Ordering::Release);
         self.gauges.bytes.store(estimated_bytes(&self.state), Ordering::Relaxed);
-        let published = Published { state: Arc::clone(&self.state), seq: self.seq, ticket: self.ticket };
+        let published =
+            Published { state: Arc::clone(&self.state), seq: self.seq, ticket: self.ticket };
         self.gauges.seen.store(Some(Arc::new(published)));
     }
 

@@ -37,6 +37,8 @@ impl Live {
             self.outputs.insert(*run, shown.cursor);
             self.shared.hub.open(*run, shown.cursor.last);
         }
+        // Told apart before any ends: the end of one starts the next, which nothing has interrupted.
+        shown.retain(|run, _| self.state.open_runs.get(run).is_some_and(|run| run.started.is_some()));
         for (run, shown) in shown {
             self.recover_run(&mut draft, run, shown);
         }

@@ -1,25 +1,28 @@
-//! What a turn reports, made into events: output, the end of a step, compaction.
+//! What a turn reports, made into events: output, and the end of a step.
 
 use retold_events::{
     BlockId, Message as Stored, Part, ReturnStatus, Role, RunId, ToolCall, ToolReturn,
-    agent::{AgentType, BlockAttached, ContextCompacted, Event},
+    agent::{AgentType, BlockAttached, Event},
     block::Block,
     log::Permit,
     output::Output,
-    run::{EndStatus, StepEnded, StepOutcome, StopReason},
+    run::{StepEnded, StepOutcome, StopReason},
 };
-use retold_models::Finish;
 use tokio::sync::oneshot;
 
-use super::{Live, live::Draft};
+use super::{
+    Live,
+    live::Draft,
+    verdict::{Verdict, status_of, verdict_older, verdict_v1},
+};
 use crate::{
     Refusal,
-    block::{Held, NewBlock, Seen},
+    block::{Held, NewBlock},
     prompt,
     rules::Solver,
     tool::memory,
     toolbox::{Executed, failed, returned},
-    turn::{Answer, Compacted, PartDelta, Report, ReportKind, StepDone, StepView, },
+    turn::{Answer, PartDelta, Report, ReportKind, StepDone, StepView},
 };
 
 impl Live {
@@ -337,7 +340,7 @@ impl Live {
     }
 
     /// An empty message of the step under way, with an id of its own.
-    fn of_step(&self, draft: &Draft, run: RunId) -> Stored {
+    pub(super) fn of_step(&self, draft: &Draft, run: RunId) -> Stored {
         let open = self.state.open_runs.get(&run);
         Stored {
             id: self.next_message(draft),
@@ -396,91 +399,6 @@ impl Live {
             self.show(draft, run, Output::Message { message, span });
         }
     }
-
-    async fn compacted(
-        &mut self,
-        run: RunId,
-        compacted: Compacted,
-        next: oneshot::Sender<Option<StepView>>,
-    ) -> Result<(), Refusal> {
-        let seen = self.see_blocks().await?;
-        let permit = self.shared.log.reserve().await;
-        let mut draft = self.draft();
-        self.compact_draft(&mut draft, run, compacted, &seen);
-        let view = self.step_view(run);
-        self.queue(permit, draft, None, move |durable| {
-            if durable {
-                // A turn that is gone has been cancelled meanwhile.
-                let _ = next.send(view);
-            }
-        });
-        Ok(())
-    }
-
-    fn compact_draft(
-        &mut self,
-        draft: &mut Draft,
-        run: RunId,
-        compacted: Compacted,
-        seen: &[Seen],
-    ) {
-        let Some(open) = self.state.open_runs.get(&run) else { return };
-        let conversation = open.request.conversation;
-        let as_summary = open.request.include_compaction_messages;
-        let Some(thread) = self.state.threads.get(&conversation) else { return };
-        let before = u32::try_from(thread.context.len() + 1).unwrap_or(u32::MAX);
-        let kept = compacted
-            .kept_from
-            .and_then(|from| thread.context.iter().position(|message| message.id == from))
-            .map_or(0, |index| thread.context.len() - index);
-        let after = u32::try_from(kept + 2).unwrap_or(u32::MAX);
-        let window = self.state.config.model.context_window;
-        let text = serde_json::json!({
-            "type": "system_alert",
-            "message": format!(
-                "Earlier messages left the context window and are kept in recall memory. What they came to:\n{}",
-                compacted.summary
-            ),
-            "time": prompt::note::local_time(draft.now, &self.state.config.timezone),
-            "compaction_stats": {
-                "trigger": compacted.trigger,
-                "context_tokens_before": compacted.tokens_before,
-                "context_tokens_after": compacted.tokens_after,
-                "context_window": window,
-                "messages_count_before": before,
-                "messages_count_after": after,
-            },
-        })
-        .to_string();
-        let summary = Stored {
-            role: if as_summary { Role::Summary } else { Role::User },
-            tokens: retold_models::tokens::count(&text),
-            content: vec![Part::Text { text }],
-            ..self.of_step(draft, run)
-        };
-        let event = ContextCompacted {
-            conversation,
-            summary: summary.clone(),
-            kept_from: compacted.kept_from,
-            trigger: compacted.trigger.to_owned(),
-            tokens_before: compacted.tokens_before,
-            tokens_after: compacted.tokens_after,
-            messages_before: before,
-            messages_after: after,
-        };
-        self.record(draft, Some(run), Event::ContextCompacted(event));
-        self.recompile_draft(draft, conversation, seen, false);
-        let output = Output::Compacted {
-            summary,
-            trigger: compacted.trigger.to_owned(),
-            tokens_before: compacted.tokens_before,
-            tokens_after: compacted.tokens_after,
-            context_window: window,
-            messages_before: before,
-            messages_after: after,
-        };
-        self.show(draft, run, output);
-    }
 }
 
 /// What the calls of a step did besides returning something.
@@ -488,89 +406,6 @@ impl Live {
 struct Effects {
     edited: Vec<BlockId>,
     new_blocks: Vec<NewBlock>,
-}
-
-enum Verdict {
-    Stop(StopReason),
-    /// Goes on, with a heartbeat that names the reason where one is due.
-    Continue(Option<String>),
-}
-
-fn verdict_v1(finish: Finish, has_calls: bool, terminal: bool, uncalled: &[String]) -> Verdict {
-    if terminal {
-        return Verdict::Stop(StopReason::ToolRule);
-    }
-    if has_calls {
-        return Verdict::Continue(None);
-    }
-    if finish == Finish::Length {
-        return Verdict::Stop(StopReason::MaxTokensExceeded);
-    }
-    match uncalled {
-        [] => Verdict::Stop(StopReason::EndTurn),
-        uncalled => Verdict::Continue(Some(still_to_call(uncalled))),
-    }
-}
-
-fn verdict_older(
-    done: &StepDone,
-    has_calls: bool,
-    failed: bool,
-    terminal: bool,
-    solver: &Solver<'_>,
-    uncalled: &[String],
-) -> Verdict {
-    let Some((call, _)) = done.executed.first().filter(|_| has_calls) else {
-        return Verdict::Stop(StopReason::NoToolCall);
-    };
-    if terminal && uncalled.is_empty() {
-        return Verdict::Stop(StopReason::ToolRule);
-    }
-    if !uncalled.is_empty() {
-        return Verdict::Continue(Some(still_to_call(uncalled)));
-    }
-    if failed {
-        return Verdict::Continue(Some("the tool call failed; see its error and go on".to_owned()));
-    }
-    if solver.continues(&call.name) {
-        return Verdict::Continue(Some("a tool rule asks for another step".to_owned()));
-    }
-    if wants_heartbeat(&done.answer, call) {
-        return Verdict::Continue(Some("the tool call asked for a heartbeat".to_owned()));
-    }
-    Verdict::Stop(StopReason::EndTurn)
-}
-
-fn still_to_call(tools: &[String]) -> String {
-    format!("before the turn can end these tools must be called: {}", tools.join(", "))
-}
-
-/// Whether the model asked to go on; read from what it wrote, since the argument is not kept.
-fn wants_heartbeat(answer: &Answer, call: &ToolCall) -> bool {
-    let written = answer.calls.iter().find(|written| written.id == call.id);
-    written
-        .and_then(|written| serde_json::from_str::<serde_json::Value>(&written.arguments).ok())
-        .and_then(|arguments| arguments.get("request_heartbeat")?.as_bool())
-        .unwrap_or(false)
-}
-
-/// V1's status of a run for the reason it stopped.
-pub(super) fn status_of(stop_reason: StopReason) -> EndStatus {
-    match stop_reason {
-        StopReason::EndTurn
-        | StopReason::MaxSteps
-        | StopReason::ToolRule
-        | StopReason::RequiresApproval => EndStatus::Completed,
-        StopReason::Cancelled => EndStatus::Cancelled,
-        StopReason::Error
-        | StopReason::LlmApiError
-        | StopReason::InvalidLlmResponse
-        | StopReason::InvalidToolCall
-        | StopReason::MaxTokensExceeded
-        | StopReason::NoToolCall
-        | StopReason::InsufficientCredits
-        | StopReason::ContextWindowOverflowInSystemPrompt => EndStatus::Failed,
-    }
 }
 
 /// Messages on the wire that a stored one takes: each reasoning part, the text, the calls.
@@ -594,7 +429,9 @@ pub(super) fn wire_parts(message: &Stored) -> u32 {
 fn estimated_tokens(answer: &Answer) -> u32 {
     answer.parts.iter().fold(0, |sum: u32, part| {
         sum.saturating_add(match part {
-            Part::Text { text } | Part::Reasoning { text, .. } => retold_models::tokens::estimate(text),
+            Part::Text { text } | Part::Reasoning { text, .. } => {
+                retold_models::tokens::estimate(text)
+            }
             Part::Image(_) | Part::RedactedReasoning { .. } => 0,
         })
     })

@@ -2,21 +2,11 @@
 
 use std::sync::Arc;
 
-use retold_actors::{Options, agent::Change, block::Patch};
+use retold_actors::{Options, agent::Change};
 use retold_events::{ReturnStatus, store::MemoryStore};
 use retold_models::testing::{Say, ScriptedModel};
 
-use crate::world::World;
-
-fn set(value: &str) -> Patch {
-    let value = value.to_owned();
-    Patch {
-        edit: Box::new(move |block| {
-            block.value = value;
-            Ok(())
-        }),
-    }
-}
+use crate::world::{World, set};
 
 #[tokio::test]
 async fn a_memory_tool_edits_the_block_and_the_next_request_sees_it() {

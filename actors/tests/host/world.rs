@@ -5,6 +5,7 @@ use std::sync::Arc;
 use retold_actors::{
     AgentView, Host, Options,
     agent::NewAgent,
+    block::Patch,
     run::{NewMessage, Send, Sent},
     tool,
 };
@@ -14,10 +15,10 @@ use retold_events::{
     block::Block,
     output::{Delta, Item, Output},
     run::Request,
-    store::{EventStore, MemoryStore},
+    store::{Commit, EventStore, Failure, Faults, FaultyStore, MemoryStore, Moment},
 };
 use retold_models::{
-    Catalog, Timeouts,
+    Catalog, Model, Timeouts,
     testing::{ScriptedModel, model_info},
 };
 use retold_snapshots::query::{self, MessageFilter, Order, Page};
@@ -38,11 +39,7 @@ impl World {
         model: ScriptedModel,
         options: Options,
     ) -> Self {
-        let catalog = Arc::new(Catalog::new(Vec::new(), Timeouts::default()));
-        catalog.insert("scripted/one", Arc::new(model.clone()), model_info("scripted/one"));
-        let host = Host::open(Arc::clone(&store), catalog, options)
-            .await
-            .expect("the store is empty or sound");
+        let host = open(Arc::clone(&store), Arc::new(model.clone()), options).await;
         Self { host, model, store }
     }
 
@@ -51,14 +48,7 @@ impl World {
     }
 
     pub(crate) async fn agent_of(&self, agent_type: AgentType) -> AgentView {
-        let new = NewAgent {
-            config: config(agent_type),
-            new_blocks: vec![block("human", "Nothing yet."), block("persona", "Helpful.")],
-            blocks: Vec::new(),
-            tools: tool::base_tools(agent_type),
-            initial_messages: None,
-        };
-        self.host.create_agent(new).await.expect("the agent is sound")
+        self.host.create_agent(new_agent(agent_type)).await.expect("the agent is sound")
     }
 
     pub(crate) async fn send(&self, agent: AgentId, text: &str) -> RunId {
@@ -102,6 +92,88 @@ impl World {
     pub(crate) async fn said(&self, agent: AgentId) -> Vec<(Role, String)> {
         let history = self.history(agent).await;
         history.iter().skip(1).map(|message| (message.role, message.text())).collect()
+    }
+}
+
+/// A host whose agents speak with `model`.
+pub(crate) async fn open(
+    store: Arc<dyn EventStore>,
+    model: Arc<dyn Model>,
+    options: Options,
+) -> Host {
+    let catalog = Arc::new(Catalog::new(Vec::new(), Timeouts::default()));
+    catalog.insert("scripted/one", model, model_info("scripted/one"));
+    Host::open(store, catalog, options).await.expect("the store is empty or sound")
+}
+
+/// Ends a host as a crash does: from now on it writes nothing more.
+pub(crate) async fn crash(host: Host, faults: &Faults) {
+    faults.fail_append(1, Moment::Before, Failure::Io);
+    host.log().append(Commit::default()).await.expect_err("the disk fails now");
+}
+
+/// A disk that outlives the hosts over it.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    memory: Arc<MemoryStore>,
+}
+
+impl Disk {
+    /// The store as the next start finds it, with faults of its own.
+    pub(crate) fn open(&self) -> (Arc<FaultyStore<Arc<MemoryStore>>>, Faults) {
+        self.memory.reopen();
+        let faults = Faults::new();
+        (Arc::new(FaultyStore::new(Arc::clone(&self.memory), faults.clone())), faults)
+    }
+
+    /// What is on it, whoever has it open.
+    pub(crate) fn contents(&self) -> &MemoryStore {
+        &self.memory
+    }
+}
+
+impl World {
+    /// Waits until every agent that can sleep does.
+    pub(crate) async fn sleep(&self, awake: usize) {
+        while self.host.count_awake() > awake {
+            self.host.make_room();
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Lets everything that can go on do so, other threads included.
+pub(crate) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+        tokio::task::spawn_blocking(std::thread::yield_now).await.expect("it does not panic");
+    }
+}
+
+/// A test that hangs has failed.
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    let bound = std::time::Duration::from_secs(20);
+    tokio::time::timeout(bound, future).await.expect("nobody hangs")
+}
+
+pub(crate) fn new_agent(agent_type: AgentType) -> NewAgent {
+    NewAgent {
+        config: config(agent_type),
+        new_blocks: vec![block("human", "Nothing yet."), block("persona", "Helpful.")],
+        blocks: Vec::new(),
+        tools: tool::base_tools(agent_type),
+        initial_messages: None,
+    }
+}
+
+/// A new value for a block.
+pub(crate) fn set(value: &str) -> Patch {
+    let value = value.to_owned();
+    Patch {
+        edit: Box::new(move |block| {
+            block.value = value;
+            Ok(())
+        }),
     }
 }
 

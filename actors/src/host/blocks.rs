@@ -1,0 +1,99 @@
+//! Blocks: made, seen, edited, deleted, and what that means to the agents that have them.
+
+use futures_util::{StreamExt as _, stream};
+use retold_events::{
+    AgentId, BlockId,
+    block::{Author, Block},
+    store::{Commit, Scan, Table},
+};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{AT_ONCE, BlockView, Host};
+use crate::{Refusal, agent::Message, block::Patch};
+
+impl Host {
+    /// Makes a block.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn create_block(&self, block: Block) -> Result<BlockView, Refusal> {
+        self.check_room()?;
+        let shared = &self.0.shared;
+        let permit = shared.log.reserve().await;
+        let now = shared.options.clock.now();
+        let new = shared.blocks.create(block, Author::Client, now);
+        let mut commit = Commit::default();
+        new.add_to(&mut commit, now, &shared.options);
+        let (sender, durable) = oneshot::channel();
+        let ticket = shared.log.submit(permit, commit, move |answer| drop(sender.send(answer)));
+        let view = shared.blocks.created(new, ticket);
+        durable.await.map_err(|_| Refusal::Storage("the log is closed".to_owned()))??;
+        Ok(view)
+    }
+
+    /// A block as it stands.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn block(&self, id: BlockId) -> Result<BlockView, Refusal> {
+        let seen = self.0.shared.blocks.see(id).await?;
+        let seen = seen.ok_or_else(|| Refusal::NotFound { what: "Block", id: id.to_string() })?;
+        self.durable(seen.ticket).await?;
+        Ok(seen.view)
+    }
+
+    /// Changes a block, and the system messages of the agents that have it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn edit_block(&self, id: BlockId, patch: Patch) -> Result<BlockView, Refusal> {
+        self.check_room()?;
+        let (view, changed) = self.0.shared.blocks.edit(id, patch).await?;
+        if changed {
+            self.refresh_agents_of(id, None).await;
+        }
+        Ok(view)
+    }
+
+    /// Deletes a block and takes it out of the memory of every agent that has it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn delete_block(&self, id: BlockId) -> Result<(), Refusal> {
+        self.0.shared.blocks.delete(id).await?;
+        self.refresh_agents_of(id, None).await;
+        Ok(())
+    }
+
+    /// Has every agent with this block bring its system message up to date. One that cannot now does so later: with
+    /// its next run at the latest.
+    pub(super) async fn refresh_agents_of(&self, block: BlockId, but: Option<AgentId>) {
+        let attached = self
+            .0
+            .shared
+            .log
+            .read(move |store| {
+                store.rows(
+                    Table::BlockAgents,
+                    &Scan {
+                        prefix: block.as_bytes().to_vec(),
+                        limit: usize::MAX,
+                        ..Default::default()
+                    },
+                )
+            })
+            .await;
+        let agents = attached.unwrap_or_default().into_iter().filter_map(|(key, _)| {
+            let id = <[u8; 16]>::try_from(key.get(16..32)?).ok()?;
+            Some(AgentId::from_uuid(Uuid::from_bytes(id)))
+        });
+        let refresh = |agent| async move {
+            if let Err(refusal) = self.ask(agent, Message::Refresh).await {
+                tracing::debug!(%agent, %refusal, "an agent was not told of an edited block");
+            }
+        };
+        let agents: Vec<AgentId> = agents.filter(|&agent| Some(agent) != but).collect();
+        stream::iter(agents).for_each_concurrent(AT_ONCE, refresh).await;
+    }
+}

@@ -1,0 +1,134 @@
+//! What must hold of a store whatever happened to it: checked from the log alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use retold_events::{
+    AgentId, Message, Position, Record, RunId, Seq, StreamId,
+    agent::Event,
+    output::{Item, Output},
+    store::{EventStore, Scan, Table},
+};
+use retold_snapshots::{
+    agent::{self, State},
+    load, query,
+    rebuild::{Rows, rebuild},
+    row::{RunRow, RunStatus, decode},
+};
+
+/// Checks everything, and gives the state of each agent as folded from its first event.
+pub(crate) fn audit(store: &dyn EventStore) -> BTreeMap<AgentId, State> {
+    let records = records(store);
+    check_order(&records);
+    assert_eq!(rows(store), rebuild(store).expect("the log is sound"), "rows follow from events");
+    let (states, ends) = fold(&records);
+    for (&id, state) in &states {
+        let loaded = load::agent(store, id, None).expect("the log is sound").expect("it is there");
+        assert_eq!(*state, loaded.state, "a saved state and its tail are the full replay");
+        for thread in state.threads.values() {
+            check_calls(&thread.context.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+        }
+    }
+    let open: BTreeSet<RunId> =
+        states.values().flat_map(|state| state.open_runs.keys().copied()).collect();
+    for run in ends.keys() {
+        assert!(!open.contains(run), "{run} ended and is open");
+        assert_eq!(ends[run], 1, "{run} ended more than once");
+    }
+    for run in open.iter().chain(ends.keys()) {
+        check_output(store, *run, ends.contains_key(run));
+    }
+    check_open_rows(store, &open);
+    states
+}
+
+/// Every event, in the order of the log.
+pub(crate) fn records(store: &dyn EventStore) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let from = Position(records.len() as u64 + 1);
+        let more = store.read_all(from, 1000).expect("the log is readable");
+        if more.is_empty() {
+            return records;
+        }
+        records.extend(more);
+    }
+}
+
+/// Positions and places in streams have no gap.
+fn check_order(records: &[Record]) {
+    let mut seqs: BTreeMap<[u8; StreamId::BYTES], Seq> = BTreeMap::new();
+    for (position, record) in (1..).zip(records) {
+        assert_eq!(record.position, Position(position));
+        let seq = seqs.entry(record.stream.to_bytes()).or_default();
+        assert_eq!(record.seq, seq.next(), "{:?}", record.stream);
+        *seq = record.seq;
+    }
+}
+
+fn rows(store: &dyn EventStore) -> Rows {
+    let scan = Scan { limit: usize::MAX, ..Scan::default() };
+    let of = |table| {
+        let rows = store.rows(table, &scan).expect("the rows are readable");
+        rows.into_iter().map(move |(key, value)| ((table, key.to_vec()), value))
+    };
+    Table::ALL.into_iter().flat_map(of).collect()
+}
+
+fn fold(records: &[Record]) -> (BTreeMap<AgentId, State>, BTreeMap<RunId, u32>) {
+    let mut states = BTreeMap::new();
+    let mut ends = BTreeMap::new();
+    for record in records {
+        let StreamId::Agent(id) = record.stream else { continue };
+        let event = record.decode::<Event>().expect("the event is readable").event;
+        if let Event::RunEnded(ended) = &event {
+            *ends.entry(ended.run).or_default() += 1;
+        }
+        match (&event, states.get_mut(&id)) {
+            (Event::Created(created), None) => {
+                states.insert(id, State::created(id, record.at, created));
+            }
+            (event, Some(state)) => agent::apply(state, record.at, event),
+            (_, None) => {}
+        }
+    }
+    (states, ends)
+}
+
+/// Each call has its return in the very next message, and each return its call.
+pub(crate) fn check_calls(messages: &[&Message]) {
+    for (index, message) in messages.iter().enumerate() {
+        let next = messages.get(index + 1).map_or(&[][..], |next| &next.tool_returns);
+        let called: Vec<&str> = message.tool_calls.iter().map(|call| call.id.as_str()).collect();
+        let returned: Vec<&str> = next.iter().map(|back| back.call_id.as_str()).collect();
+        assert_eq!(called, returned, "after message {index} of {messages:#?}");
+    }
+}
+
+/// Everything a run showed.
+pub(crate) fn output(store: &dyn EventStore, run: RunId) -> Vec<Item> {
+    query::outputs(store, run, 0, usize::MAX).expect("the output is readable")
+}
+
+/// Numbers without a gap; an end exactly where the run ended.
+fn check_output(store: &dyn EventStore, run: RunId, ended: bool) {
+    let items = output(store, run);
+    let mut last = 0;
+    for item in &items {
+        assert_eq!(item.seq, last + 1, "{run} has a gap or shows something twice");
+        last = retold_actors::hub::last_seq(item);
+    }
+    let is_end = |item: &Item| matches!(item.output, Output::End { .. });
+    assert_eq!(items.iter().filter(|item| is_end(item)).count(), usize::from(ended), "{run}");
+    assert_eq!(items.last().is_some_and(is_end), ended, "the end of {run} is its last item");
+}
+
+fn check_open_rows(store: &dyn EventStore, open: &BTreeSet<RunId>) {
+    let listed = query::open_runs(store).expect("the rows are readable");
+    let listed: BTreeSet<RunId> = listed.into_iter().map(|(run, _)| run).collect();
+    assert_eq!(listed, *open, "the list of open runs");
+    for run in open {
+        let row = store.row(Table::Runs, run.as_bytes()).expect("the rows are readable");
+        let row: RunRow = decode(&row.expect("it has a row")).expect("the row is of this version");
+        assert!(!matches!(row.status, RunStatus::Ended(_)), "{run}");
+    }
+}
