@@ -5,6 +5,7 @@ mod begin;
 mod compaction;
 mod end;
 mod live;
+mod partial;
 mod recover;
 mod refresh;
 mod step;
@@ -44,10 +45,13 @@ pub struct NewAgent {
     pub initial_messages: Option<Vec<NewMessage>>,
 }
 
+/// Computes new values from the agent as it stands; a refusal leaves it as it is.
+pub type Configure = Box<dyn FnOnce(&State) -> Result<Patch, Refusal> + Send>;
+
 /// One change of an agent: all of it or none.
 pub enum Change {
-    /// Computes new values from the agent as it stands at that moment.
-    Configure(Box<dyn FnOnce(&State) -> Result<Patch, Refusal> + Send>),
+    /// New values, computed at that moment.
+    Configure(Configure),
     /// Makes a block part of its memory.
     AttachBlock(BlockId),
     /// Takes a block out of its memory.
@@ -143,8 +147,34 @@ pub(crate) enum Message {
     },
     /// What is under way ends now, durably, as interrupted.
     Interrupt,
+    /// A commit was refused, so what is in memory is not what is written.
+    Diverged,
     /// Saves its state and ends. Sent only to an idle agent that nobody can reach any more.
     Sleep,
+}
+
+impl Message {
+    /// Answers what asks for something with a refusal; gives back what asks for nothing.
+    pub(crate) fn refused(self, refusal: Refusal) -> Option<Self> {
+        match self {
+            Self::Send(_, _, reply) => reply.send(Err(refusal)),
+            Self::Cancel(_, reply) => reply.send(Err(refusal)),
+            Self::Recompile { reply, .. } => reply.send(Err(refusal)),
+            Self::Change(_, reply)
+            | Self::Reset { reply, .. }
+            | Self::Refresh(reply)
+            | Self::Delete(reply)
+            | Self::DeleteRun(_, reply)
+            | Self::Feedback(_, reply) => reply.send(Err(refusal)),
+            other @ (Self::Turn(_)
+            | Self::GraceOver { .. }
+            | Self::CallbackSent { .. }
+            | Self::Interrupt
+            | Self::Diverged
+            | Self::Sleep) => return Some(other),
+        }
+        None
+    }
 }
 
 /// A run's share of the bounds, given back when it ends.

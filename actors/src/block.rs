@@ -15,7 +15,7 @@ use retold_events::{
     BlockId, NewEvent, Seq, Timestamp,
     block::{Author, Block, Created, Deleted, Edited, Event},
     codec::Event as _,
-    log::{Log, Ticket},
+    log::{Log, Permit, Ticket},
     store::{Append, Commit, RowChange},
 };
 use retold_snapshots::{block as fold, load};
@@ -23,10 +23,13 @@ use tokio::sync::OnceCell;
 
 use crate::{Options, Refusal, host::BlockView};
 
+/// Changes a block in place, or refuses to.
+pub type Edit = Box<dyn FnOnce(&mut Block) -> Result<(), Refusal> + Send>;
+
 /// How a block is to be changed.
 pub struct Patch {
     /// Changes a copy of the block as it stands at that moment; a refusal leaves it as it is.
-    pub edit: Box<dyn FnOnce(&mut Block) -> Result<(), Refusal> + Send>,
+    pub edit: Edit,
 }
 
 impl fmt::Debug for Patch {
@@ -38,12 +41,15 @@ impl fmt::Debug for Patch {
 /// Idle blocks kept in memory before the durable ones among them are let go.
 const KEPT_BLOCKS: usize = 16_384;
 
+/// Blocks by id, shared with the answers of their commits.
+type Entries = Arc<Mutex<HashMap<BlockId, Arc<Entry>>>>;
+
 /// The blocks in memory.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     log: Log,
     options: Options,
-    entries: Mutex<HashMap<BlockId, Arc<Entry>>>,
+    entries: Entries,
 }
 
 /// One block, loaded at most once at a time.
@@ -70,7 +76,7 @@ pub(crate) struct Seen {
 
 impl Blocks {
     pub(crate) fn new(log: Log, options: Options) -> Self {
-        Self { log, options, entries: Mutex::default() }
+        Self { log, options, entries: Entries::default() }
     }
 
     /// A block as it stands. `None` when there is none, or no longer.
@@ -131,7 +137,7 @@ impl Blocks {
                 let event = Event::Edited(Edited { block, author: Author::Client });
                 let mut commit = Commit::default();
                 head.add(event, now, &self.options, &mut commit);
-                head.ticket = Some(self.log.submit(permit, commit, |_| ()));
+                head.ticket = Some(self.submit(permit, commit, id));
             }
             (head.seen().view, changed, head.ticket)
         };
@@ -157,10 +163,31 @@ impl Blocks {
                 &self.options,
                 &mut commit,
             );
-            head.ticket = Some(self.log.submit(permit, commit, |_| ()));
+            head.ticket = Some(self.submit(permit, commit, id));
             head.ticket
         };
         self.durable(ticket).await
+    }
+
+    /// Queues a commit of one block. Where it is refused the block is forgotten: what is in memory is not what is written.
+    fn submit(&self, permit: Permit, commit: Commit, id: BlockId) -> Ticket {
+        let entries = Arc::clone(&self.entries);
+        self.log.submit(permit, commit, move |answer| {
+            if let Err(error) = answer {
+                tracing::error!(block = %id, %error, "a commit was refused");
+                // This may run under the entry's lock. Whoever holds the map's lock takes an entry's only where nobody
+                // else has the entry, so the two cannot wait for one another.
+                entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            }
+        })
+    }
+
+    /// Forgets blocks whose newest states are not what is written; whoever asks next loads them.
+    pub(crate) fn forget(&self, ids: &[BlockId]) {
+        let mut entries = self.map();
+        for id in ids {
+            entries.remove(id);
+        }
     }
 
     /// Entries of blocks that an agent is about to edit with its tools, in an order that rules out a deadlock.
@@ -358,6 +385,11 @@ impl<'a> Held<'a> {
             head.add(Event::Edited(Edited { block, author }), now, options, commit);
             self.edited = true;
         }
+    }
+
+    /// Ids of the blocks.
+    pub(crate) fn ids(&self) -> Vec<BlockId> {
+        self.heads.iter().map(|head| head.state.id).collect()
     }
 
     /// Whether any block was changed.

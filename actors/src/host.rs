@@ -23,7 +23,7 @@ use retold_snapshots::{
     block,
     query::{self, QueryError},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     Options, Refusal,
@@ -150,8 +150,14 @@ impl Host {
         agents.sort_unstable();
         agents.dedup();
         let wake = |agent| async move {
-            if let Err(refusal) = self.0.directory.wake(agent).await {
-                tracing::error!(%agent, %refusal, "an agent with open runs could not be recovered");
+            match self.0.directory.wake(agent).await {
+                Ok(_) => {}
+                Err(Refusal::Storage(_)) => {
+                    tokio::spawn(upkeep::recover(WeakHost(Arc::downgrade(&self.0)), agent));
+                }
+                Err(refusal) => {
+                    tracing::error!(%agent, %refusal, "an agent with open runs could not be recovered");
+                }
             }
         };
         stream::iter(agents).for_each_concurrent(AT_ONCE, wake).await;

@@ -172,11 +172,11 @@ impl Follow {
                 return Ok(None);
             }
             let progress = self.live.as_mut().map(|(_, progress)| *progress.borrow_and_update());
-            if let Some(items) = self.from_ring() {
+            if let Some(items) = self.read_ring() {
                 return Ok(Some(self.advance(items)));
             }
             if progress.is_none_or(|progress| progress.last > self.cursor) {
-                match self.from_log().await? {
+                match self.read_log().await? {
                     Some(items) => return Ok(Some(self.advance(items))),
                     // Not live and nothing left: the log has no end for it, or the cursor is past the end.
                     None if progress.is_none() => return self.only_the_end().await,
@@ -184,6 +184,8 @@ impl Follow {
                 }
             } else if progress.is_some_and(|progress| progress.ended) {
                 return self.only_the_end().await;
+            } else if progress.is_some_and(|progress| progress.failed) {
+                return Err(Refusal::Storage("the log failed; nothing more will come".to_owned()));
             }
             let Some((_, last)) = &mut self.live else { continue };
             if last.changed().await.is_err() {
@@ -193,13 +195,13 @@ impl Follow {
         }
     }
 
-    fn from_ring(&self) -> Option<Arc<[Item]>> {
+    fn read_ring(&self) -> Option<Arc<[Item]>> {
         let (feed, _) = self.live.as_ref()?;
         let ring = feed.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.holding(self.cursor + 1).map(|batch| batch.items)
     }
 
-    async fn from_log(&self) -> Result<Option<Arc<[Item]>>, Refusal> {
+    async fn read_log(&self) -> Result<Option<Arc<[Item]>>, Refusal> {
         let items = self.read(self.cursor).await?;
         Ok((!items.is_empty()).then(|| items.into()))
     }

@@ -1,12 +1,14 @@
 //! Running a tool: the door through which every kind of tool comes into the loop.
 
-use std::fmt::Debug;
+use std::{
+    fmt::Debug,
+    sync::{Arc, LazyLock},
+};
 
 use futures_util::future::BoxFuture;
 use retold_events::{AgentId, Message, ReturnStatus, ToolCall, ToolId, ToolReturn, log::Log};
 use retold_models::ToolSchema;
 use retold_snapshots::query::{self, MessageSearch};
-use std::sync::Arc;
 
 use crate::{
     Clock,
@@ -19,6 +21,9 @@ pub(crate) trait Toolbox: Debug + Send + Sync + 'static {
     /// The tool with this id as a model sees it; `heartbeat` adds the argument by which older agents go on. `None` for
     /// an id that is no tool's.
     fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema>;
+
+    /// The name of the tool with this id.
+    fn name(&self, id: ToolId) -> Option<&str>;
 
     /// Runs a call. Dropping the future ends the tool at once. A tool that fails returns an error for the model to read.
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Executed>;
@@ -75,7 +80,19 @@ impl Builtins {
 
 impl Toolbox for Builtins {
     fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
-        tool::by_id(id).map(|tool| tool::schema(tool, heartbeat))
+        // Built once: every step of every run offers them.
+        static SCHEMAS: LazyLock<Vec<[ToolSchema; 2]>> = LazyLock::new(|| {
+            tool::builtins()
+                .iter()
+                .map(|tool| [false, true].map(|beat| tool::schema(tool, beat)))
+                .collect()
+        });
+        let index = tool::builtins().iter().position(|tool| tool.id == id)?;
+        Some(SCHEMAS[index][usize::from(heartbeat)].clone())
+    }
+
+    fn name(&self, id: ToolId) -> Option<&str> {
+        tool::by_id(id).map(|tool| tool.name)
     }
 
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Executed> {

@@ -14,7 +14,7 @@ mod committer;
 mod tests;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fmt,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -58,6 +58,11 @@ pub struct Permit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
+impl Ticket {
+    /// Of a commit that was refused at once: it is never durable, and whoever waits for it must not be told that it is.
+    const NEVER: Self = Self(u64::MAX);
+}
+
 /// A commit that was not written.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
@@ -72,6 +77,9 @@ pub enum AppendError {
         /// Its length.
         bytes: usize,
     },
+    /// The commit was refused when it was queued or written, for a reason its caller was told; nothing of it is there.
+    #[error("the commit was refused, nothing of it was written")]
+    Refused,
     /// The store failed, now or before, or is closed. Whether the commit is there will be known after the next start.
     #[error(transparent)]
     Storage(Arc<StoreError>),
@@ -105,6 +113,8 @@ struct Shared {
     /// Groups that are durable.
     durable: AtomicU64,
     progress: watch::Sender<Progress>,
+    /// Tickets of commits that were in conflict. A writer that is alone on its streams never gets one.
+    refused: Mutex<HashSet<u64>>,
     failure: OnceLock<Arc<StoreError>>,
     space: Mutex<Option<(Instant, Space)>>,
 }
@@ -143,6 +153,7 @@ impl Log {
             begun: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             progress: watch::Sender::new(progress),
+            refused: Mutex::default(),
             failure: OnceLock::new(),
             space: Mutex::default(),
         });
@@ -191,13 +202,18 @@ impl Log {
         self.shared().progress.borrow().ticket >= ticket.0
     }
 
-    /// Waits until the commit of `ticket` and all before it are durable. A commit that was refused counts as done.
+    /// Waits until the commit of `ticket` and all before it are durable.
     ///
     /// # Errors
-    /// [`AppendError::Storage`] when the store failed before.
+    /// [`AppendError::Storage`] when the store failed before, [`AppendError::Refused`] when the commit never will be.
     pub async fn durable(&self, ticket: Ticket) -> Result<(), AppendError> {
+        let shared = self.shared();
+        if ticket == Ticket::NEVER && !shared.is_closed() {
+            return Err(AppendError::Refused);
+        }
         let reached = |progress: &Progress| progress.ticket >= ticket.0;
-        self.shared().wait_for(reached).await.map_err(AppendError::Storage)
+        shared.wait_for(reached).await.map_err(AppendError::Storage)?;
+        if shared.refused().contains(&ticket.0) { Err(AppendError::Refused) } else { Ok(()) }
     }
 
     /// Reads on a blocking thread. Gives its answer only once everything `f` may have seen is durable.
@@ -295,10 +311,9 @@ impl Shared {
         let closed = queue.closing || self.failure.get().is_some();
         let refusal = if closed { Some(AppendError::Storage(self.error())) } else { refusal };
         if let Some(refusal) = refusal {
-            let ticket = Ticket(queue.last_ticket);
             drop(queue);
             done(Err(refusal));
-            return ticket;
+            return Ticket::NEVER;
         }
         queue.last_ticket += 1;
         let ticket = queue.last_ticket;
@@ -332,6 +347,14 @@ impl Shared {
     fn error(&self) -> Arc<StoreError> {
         let closed = || Arc::new(StoreError::Closed("it was closed".to_owned()));
         self.failure.get().cloned().unwrap_or_else(closed)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.failure.get().is_some() || self.lock_queue().closing
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start_closing(&self) {

@@ -88,15 +88,25 @@ pub use words::*;
 /// The user that everything belongs to: this server has one.
 pub const DEFAULT_USER_ID: &str = "user-00000000-0000-4000-8000-000000000000";
 
+/// Bytes of a tag: it is part of a key of the store.
+const MOST_TAG_BYTES: usize = 500;
+
 /// Tags as they are stored: each once, in the client's order.
 ///
 /// # Errors
-/// [`Problem::Unprocessable`] when one holds a NUL, which ends a tag in the index.
+/// [`Problem::Unprocessable`] when one is too long, or holds a NUL, which ends a tag in the index.
 fn tags(given: Vec<String>) -> Result<Vec<String>, Problem> {
     let mut kept: Vec<String> = Vec::with_capacity(given.len());
     for tag in given {
         if tag.contains('\0') {
             return Err(Problem::Unprocessable(format!("tag {tag:?} holds a NUL character")));
+        }
+        if tag.len() > MOST_TAG_BYTES {
+            let start: String = tag.chars().take(20).collect();
+            return Err(Problem::Unprocessable(format!(
+                "tag {start:?}... has {} bytes, {MOST_TAG_BYTES} are allowed",
+                tag.len()
+            )));
         }
         if !kept.contains(&tag) {
             kept.push(tag);

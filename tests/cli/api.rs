@@ -84,8 +84,16 @@ impl Api {
     pub(crate) async fn stream(&self, agent: &str, text: &str) -> Result<Stream> {
         let mut body = message(text);
         body["stream_tokens"] = json!(true);
-        let url = self.url(&format!("agents/{agent}/messages/stream"));
-        let response = self.http.post(url).json(&body).send().await?;
+        self.listen(&format!("agents/{agent}/messages/stream"), body).await
+    }
+
+    /// Listens to a run from its beginning.
+    pub(crate) async fn follow(&self, run: &str) -> Result<Stream> {
+        self.listen(&format!("runs/{run}/stream"), json!({ "starting_after": 0 })).await
+    }
+
+    async fn listen(&self, path: &str, body: Value) -> Result<Stream> {
+        let response = self.http.post(self.url(path)).json(&body).send().await?;
         assert_eq!(response.status(), 200);
         let (sender, frames) = mpsc::unbounded_channel();
         let task = tokio::spawn(http::frames(response, move |frame| {

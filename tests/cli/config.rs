@@ -1,7 +1,5 @@
 //! Who decides: the command line, else the environment, else the file, else the default.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::program::{Ended, Home, Server, run};
@@ -84,7 +82,7 @@ async fn a_server_listens_and_keeps_its_data_where_the_configuration_says() -> R
     assert!(server.url.starts_with("http://127.0.0.2:"), "{}", server.url);
     assert_eq!(Api::of(&server)?.names().await?, Vec::<String>::new());
     server.stop().await?;
-    assert!(Path::new(&home.path().join("kept/FORMAT")).exists());
+    assert!(home.path().join("kept/FORMAT").exists());
     Ok(())
 }
 
@@ -113,6 +111,8 @@ async fn a_value_that_cannot_be_is_refused_with_its_place_and_what_would_be_righ
     assert!(said.contains("--port") && said.contains("99999"), "{said}");
     let said = refused(&home, &["serve"], &[("RETOLD_DRAIN_DEADLINE", "soon")]).await?.stderr;
     assert!(said.contains("RETOLD_DRAIN_DEADLINE") && said.contains("soon"), "{said}");
+    let said = refused(&home, &["serve", "--reserve-bytes", "0"], &[]).await?.stderr;
+    assert!(said.contains("--reserve-bytes") && said.contains("above zero"), "{said}");
     home.write("retold.toml", "port = 'eighty'\n")?;
     let said = refused(&home, &["serve"], &[]).await?.stderr;
     assert!(said.contains("port") && said.contains("retold.toml"), "{said}");

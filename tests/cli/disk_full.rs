@@ -18,6 +18,9 @@ const EVERYTHING: &str = "1000000GiB";
 
 /// New work of every kind is refused as what cannot be stored.
 async fn refuses_new_work(api: &Api, agent: &str) -> Result<()> {
+    let block = format!("agents/{agent}/core-memory/blocks/human");
+    let (status, answer) = api.patch(&block, json!({ "value": "more" })).await?;
+    assert_eq!((status, &answer["code"]), (507, &json!("storage_full")), "{block}: {answer}");
     for (path, body) in [
         ("agents/".to_owned(), json!({ "name": "Eve", "model": "retold/rehearsal" })),
         ("blocks/".to_owned(), json!({ "label": "notes", "value": "x" })),
@@ -89,8 +92,7 @@ async fn a_disk_that_fills_up_refuses_new_work_until_there_is_room_again() -> Re
     let Some(mut disk) = SmallDisk::mount(&home, 64)? else { return Ok(()) };
     let upstream = Upstream::start().await?;
     let mut command = disk.serve(&home);
-    let server =
-        Server::start(upstream.serves(command.args(["--reserve-bytes", "8MiB"]))).await?;
+    let server = Server::start(upstream.serves(command.args(["--reserve-bytes", "8MiB"]))).await?;
     let api = Api::of(&server)?;
     let agent = api.agent("Ada", MODEL).await?;
     let mut stream = api.stream(&agent, "Tell me something.").await?;
@@ -117,7 +119,7 @@ async fn a_disk_that_is_full_to_the_last_byte_costs_nothing_acknowledged() -> Re
     let home = Home::new()?;
     let Some(mut disk) = SmallDisk::mount(&home, 64)? else { return Ok(()) };
     let mut command = disk.serve(&home);
-    let mut server = Server::start(command.args(["--reserve-bytes", "0"])).await?;
+    let mut server = Server::start(command.args(["--reserve-bytes", "1"])).await?;
     let api = Api::of(&server)?;
     let mut acknowledged = vec![api.agent("Ada", "retold/rehearsal").await?];
     disk.fill_up_to(64 << 10)?;

@@ -28,12 +28,9 @@ async fn without_a_password_it_does_not_listen_beyond_this_machine_and_says_the_
 async fn a_password_or_insecure_lets_it_try() -> Result<()> {
     let home = Home::new()?;
     let (own, lettas) = (("RETOLD_PASSWORD", "x"), ("LETTA_SERVER_PASSWORD", "x"));
-    for (flags, variable) in [
-        (&["--insecure"][..], None),
-        (&["--secure"], None),
-        (&[], Some(own)),
-        (&[], Some(lettas)),
-    ] {
+    for (flags, variable) in
+        [(&["--insecure"][..], None), (&["--secure"], None), (&[], Some(own)), (&[], Some(lettas))]
+    {
         let mut command = home.serve();
         let tried = run(command.args(["--host", NOBODYS]).args(flags).envs(variable)).await?;
         assert_eq!(tried.code, Some(1), "{flags:?} {variable:?}: {}", tried.stderr);

@@ -36,10 +36,9 @@ async fn every_way_to_set_it_demands_it_as_bearer_or_bare_and_exempts_health() -
             let found = status(&server, "agents/", wrong).await?;
             assert_eq!(found, 401, "{variable}: {wrong:?}");
         }
-        for right in [
-            ("authorization", "Bearer swordfish"),
-            ("x-bare-password", "password swordfish"),
-        ] {
+        for right in
+            [("authorization", "Bearer swordfish"), ("x-bare-password", "password swordfish")]
+        {
             let found = status(&server, "agents/", Some(right)).await?;
             assert_eq!(found, 200, "{variable}: {right:?}");
         }

@@ -4,7 +4,7 @@
 //! outside, and nothing stays when the test ends, whichever way. It takes the right to mount.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -68,11 +68,8 @@ impl SmallDisk {
     pub(crate) fn fill_up_to(&mut self, left: u64) -> Result<()> {
         let seen = self.seen();
         let mut filler = fs::File::options().create(true).append(true).open(seen.join("filler"))?;
-        let page = [0_u8; 4096];
-        while free(&seen)? > left {
-            std::io::Write::write_all(&mut filler, &page)?;
-        }
-        Ok(())
+        let bytes = free(&seen)?.saturating_sub(left);
+        Ok(filler.write_all(&vec![0; usize::try_from(bytes)?])?)
     }
 
     /// Gives back what [`SmallDisk::fill_up_to`] took.
@@ -93,7 +90,8 @@ fn not_here<T>() -> Option<T> {
 }
 
 fn free(dir: &Path) -> Result<u64> {
-    let answer = Command::new("stat").args(["--file-system", "--format=%a %S"]).arg(dir).output()?;
+    let answer =
+        Command::new("stat").args(["--file-system", "--format=%a %S"]).arg(dir).output()?;
     let answer = String::from_utf8(answer.stdout)?;
     let mut numbers = answer.split_whitespace().map(str::parse::<u64>);
     match (numbers.next(), numbers.next()) {

@@ -46,6 +46,15 @@ impl Actor for AgentActor {
         message: Message,
         live: &mut Live,
     ) -> Result<(), ActorProcessingErr> {
+        let message = if live.state.deleted {
+            // It was asked while it was being deleted.
+            let Some(message) = message.refused(Refusal::no_agent(live.id())) else {
+                return Ok(());
+            };
+            message
+        } else {
+            message
+        };
         match message {
             Message::Send(send, permits, reply) => answer(reply, live.send(*send, permits).await),
             Message::Cancel(runs, reply) => live.cancel(runs, reply).await,
@@ -63,6 +72,9 @@ impl Actor for AgentActor {
             Message::GraceOver { run, attempt } => live.grace_over(run, attempt).await,
             Message::CallbackSent { run, result } => live.callback_sent(run, result).await,
             Message::Interrupt => live.interrupt(),
+            Message::Diverged => {
+                return Err("a commit of it was refused; it starts anew from the log".into());
+            }
             Message::Sleep => {
                 live.save().await;
                 myself.stop(None);

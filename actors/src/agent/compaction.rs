@@ -47,11 +47,18 @@ impl Live {
         let conversation = open.request.conversation;
         let as_summary = open.request.include_compaction_messages;
         let Some(thread) = self.state.threads.get(&conversation) else { return };
+        // While the summary was written the context may have been reset or replaced: then it is of something else, and
+        // the turn looks again. What came after the last message that goes stays.
+        let (first, last) = compacted.gone;
+        let last = thread.context.iter().position(|message| message.id == last);
+        let Some(going) =
+            last.filter(|_| thread.context.front().is_some_and(|front| front.id == first))
+        else {
+            return;
+        };
+        let kept_from = thread.context.get(going + 1).map(|message| message.id);
         let before = u32::try_from(thread.context.len() + 1).unwrap_or(u32::MAX);
-        let kept = compacted
-            .kept_from
-            .and_then(|from| thread.context.iter().position(|message| message.id == from))
-            .map_or(0, |index| thread.context.len() - index);
+        let kept = thread.context.len() - going - 1;
         let after = u32::try_from(kept + 2).unwrap_or(u32::MAX);
         let window = self.state.config.model.context_window;
         let text = serde_json::json!({
@@ -80,7 +87,7 @@ impl Live {
         let event = ContextCompacted {
             conversation,
             summary: summary.clone(),
-            kept_from: compacted.kept_from,
+            kept_from,
             trigger: compacted.trigger.to_owned(),
             tokens_before: compacted.tokens_before,
             tokens_after: compacted.tokens_after,

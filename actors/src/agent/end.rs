@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use retold_events::{
-    MessageId, RunId,
+    Message as Stored, MessageId, ReturnStatus, Role, RunId, ToolReturn,
     agent::Event,
     output::Output,
     run::{CallbackSent, CancelRequested, EndStatus, Ended, RunError, StepOutcome, StopReason},
@@ -17,7 +17,9 @@ use retold_snapshots::{
 use super::{Gated, Live, Message, Reply, live::Draft};
 use crate::{
     CallbackResult, Refusal,
+    prompt::stock::MESSAGE_SENT,
     run::CancelOutcome,
+    toolbox::returned,
     turn::{Answer, Failure, PartDelta},
 };
 
@@ -115,12 +117,6 @@ impl Live {
         self.cut_short(run, answer, Vec::new()).await;
     }
 
-    /// What of the step under way was shown, for a turn that does not hand in what it has.
-    fn shown_so_far(&mut self, run: RunId) -> Answer {
-        let turn = self.turns.get_mut(&run);
-        turn.map(|turn| std::mem::take(&mut turn.partial)).unwrap_or_default().into_answer()
-    }
-
     /// Ends a run in mid-step, keeping the input and what the model had said.
     pub(super) async fn cut_short(&mut self, run: RunId, answer: Answer, tail: Vec<PartDelta>) {
         let permit = self.shared.log.reserve().await;
@@ -140,24 +136,27 @@ impl Live {
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let stream_tokens = open.request.stream_tokens;
         let by_request = open.cancel_requested;
-        let partial = self.assistant(draft, run, &answer, Vec::new(), None);
-        self.show_deltas(draft, run, tail);
-        if let Some(partial) = partial.clone().filter(|_| !stream_tokens) {
-            self.show_message(draft, run, partial);
-        }
+        let spoken = self.spoken(run, &answer);
+        let returns = spoken
+            .iter()
+            .map(|call| returned(call, ReturnStatus::Success, MESSAGE_SENT.to_owned(), Vec::new()));
+        let returns: Vec<ToolReturn> = returns.collect();
+        let partial = self.assistant(draft, run, &answer, spoken, None);
         let tokens = partial.as_ref().map_or(0, |partial| u64::from(partial.tokens));
+        let mut kept: Vec<Stored> = partial.into_iter().collect();
+        if !returns.is_empty() {
+            kept.push(self.tool_message(draft, run, returns));
+        }
+        self.show_deltas(draft, run, tail);
+        for message in kept.iter().filter(|message| !stream_tokens || message.role == Role::Tool) {
+            self.show_message(draft, run, message.clone());
+        }
         let stop_reason = if by_request { StopReason::Cancelled } else { StopReason::Error };
-        self.record_step(
-            draft,
-            run,
-            StepOutcome::Cancelled,
-            partial.into_iter().collect(),
-            |ended| {
-                // The provider never says what a dropped call cost; this is what was seen of it.
-                ended.usage.completion_tokens = tokens;
-                ended.stop_reason = Some(stop_reason);
-            },
-        );
+        self.record_step(draft, run, StepOutcome::Cancelled, kept, |ended| {
+            // The provider never says what a dropped call cost; this is what was seen of it.
+            ended.usage.completion_tokens = tokens;
+            ended.stop_reason = Some(stop_reason);
+        });
         if by_request {
             self.end_run(draft, run, EndStatus::Cancelled, StopReason::Cancelled, None);
         } else {
@@ -238,7 +237,7 @@ impl Live {
         status: EndStatus,
         stop_reason: StopReason,
         error: Option<RunError>,
-        input: Vec<retold_events::Message>,
+        input: Vec<Stored>,
     ) {
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let conversation = open.request.conversation;

@@ -18,7 +18,7 @@ use retold_events::{
     agent::Event,
     block::Author,
     codec::{Event as _, encode_items},
-    log::{Log, Permit, Ticket},
+    log::{AppendError, Log, Permit, Ticket},
     output::{Item, Output},
     store::{Append, Commit, OutputBatch, RowChange, Table},
 };
@@ -284,9 +284,19 @@ impl Live {
             commit.outputs.push(OutputBatch { run, first, last, items: encoded });
         }
         let hub = self.shared.hub.clone();
+        let edited: Vec<BlockId> = held.as_ref().map_or_else(Vec::new, Held::ids);
         let (shared, agent, actor) = (self.shared.clone(), self.id(), self.actor.clone());
         let ticket = self.shared.log.submit(permit, commit, move |answer| {
             let durable = answer.is_ok();
+            if matches!(
+                answer,
+                Err(AppendError::Conflict(_) | AppendError::TooLong { .. } | AppendError::Refused)
+            ) {
+                tracing::error!(%agent, ?answer, "a commit was refused");
+                shared.blocks.forget(&edited);
+                // An actor that is gone has diverged no further.
+                let _ = actor.send_message(Message::Diverged);
+            }
             if durable {
                 for (run, items, bytes) in shown {
                     hub.publish(run, items, bytes);

@@ -38,7 +38,9 @@ impl Live {
             self.shared.hub.open(*run, shown.cursor.last);
         }
         // Told apart before any ends: the end of one starts the next, which nothing has interrupted.
-        shown.retain(|run, _| self.state.open_runs.get(run).is_some_and(|run| run.started.is_some()));
+        shown.retain(|run, _| {
+            self.state.open_runs.get(run).is_some_and(|run| run.started.is_some())
+        });
         for (run, shown) in shown {
             self.recover_run(&mut draft, run, shown);
         }
@@ -56,7 +58,8 @@ impl Live {
         let attempt = started.attempt;
         if open.cancel_requested || shown.visible || attempt > 1 {
             // What a client saw stays; a model will not say the same again.
-            self.cut_short_draft(draft, run, shown.partial.into_answer(), Vec::new());
+            let answer = self.answer_of(run, shown.partial);
+            self.cut_short_draft(draft, run, answer, Vec::new());
         } else {
             let outcome = StepOutcome::Failed { error: interrupted() };
             self.record_step(draft, run, outcome, Vec::new(), |ended| {

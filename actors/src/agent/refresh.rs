@@ -17,6 +17,11 @@ use crate::{
     tool,
 };
 
+/// Messages that a client may put into a context window by hand. The event that says so holds them whole.
+const MOST_IN_CONTEXT: usize = 5000;
+/// Bytes they may have together: well below what an event may have.
+const MOST_BYTES_IN_CONTEXT: usize = 16 << 20;
+
 impl Live {
     pub(super) async fn change(&mut self, change: Change) -> Result<Gated<()>, Refusal> {
         let patch = self.patch(change)?;
@@ -105,7 +110,16 @@ impl Live {
             )));
         }
         let agent = self.id();
-        let wanted = ids.to_vec();
+        let mut wanted = Vec::with_capacity(ids.len().min(MOST_IN_CONTEXT));
+        for &id in ids {
+            if !wanted.contains(&id) {
+                wanted.push(id);
+            }
+            if wanted.len() > MOST_IN_CONTEXT {
+                let message = format!("message_ids may name {MOST_IN_CONTEXT} messages at most");
+                return Err(Refusal::Unprocessable(message));
+            }
+        }
         let found = self
             .shared
             .log
@@ -116,14 +130,20 @@ impl Live {
                     .collect::<Vec<_>>())
             })
             .await?;
-        found
-            .into_iter()
-            .map(|(id, message)| match message {
-                Ok(Some(message)) => Ok(message),
-                Ok(None) => Err(Refusal::NotFound { what: "Message", id: id.to_string() }),
-                Err(error) => Err(Refusal::Storage(error.to_string())),
-            })
-            .collect()
+        let mut messages = Vec::with_capacity(found.len());
+        let mut bytes = 0;
+        for (id, message) in found {
+            let message = message.map_err(|error| Refusal::Storage(error.to_string()))?;
+            let message =
+                message.ok_or_else(|| Refusal::NotFound { what: "Message", id: id.to_string() })?;
+            bytes += retold_snapshots::row::encode(&message).len();
+            if bytes > MOST_BYTES_IN_CONTEXT {
+                let message = "the messages that message_ids names are more than 16 MiB together";
+                return Err(Refusal::Unprocessable(message.to_owned()));
+            }
+            messages.push(message);
+        }
+        Ok(messages)
     }
 
     fn replace_blocks(&mut self, draft: &mut Draft, blocks: Option<&[BlockId]>) {

@@ -242,9 +242,7 @@ impl Live {
         called.extend(calls.iter().map(|call| call.name.clone()));
         let last_return = returns.last().map(|returned| returned.content.clone());
         let solver = Solver::new(&config.tool_rules, called, last_return);
-        let attached = self.tool_names();
-        let attached: Vec<&str> = attached.iter().map(String::as_str).collect();
-        let uncalled = solver.uncalled_required(&attached);
+        let uncalled = solver.uncalled_required(&self.tool_names());
         let assistant = self.assistant(draft, run, &done.answer, calls, Some(done.tokens));
         let failed = returns.iter().any(|returned| returned.status == ReturnStatus::Error);
         let terminal = returns.iter().any(|returned| {
@@ -276,9 +274,8 @@ impl Live {
     }
 
     /// Names of the tools the agent may call.
-    fn tool_names(&self) -> Vec<String> {
-        let schema = |&id| self.shared.toolbox.schema(id, false);
-        self.state.tools.iter().filter_map(schema).map(|tool| tool.name).collect()
+    fn tool_names(&self) -> Vec<&str> {
+        self.state.tools.iter().filter_map(|&id| self.shared.toolbox.name(id)).collect()
     }
 
     /// What the model said, as a stored message; `None` when it said nothing. Without `tokens` it was cut short, and they
@@ -314,7 +311,12 @@ impl Live {
         })
     }
 
-    fn tool_message(&self, draft: &Draft, run: RunId, returns: Vec<ToolReturn>) -> Stored {
+    pub(super) fn tool_message(
+        &self,
+        draft: &Draft,
+        run: RunId,
+        returns: Vec<ToolReturn>,
+    ) -> Stored {
         let is_err = returns.iter().any(|returned| returned.status == ReturnStatus::Error);
         let tokens = returns.iter().fold(0, |sum: u32, returned| {
             sum.saturating_add(retold_models::tokens::count(&returned.content))

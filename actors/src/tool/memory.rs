@@ -88,21 +88,30 @@ pub(crate) fn apply(edit: &MemoryEdit, block: &Block) -> Result<String, String> 
     let (label, value) = (edit.label.as_str(), block.value.as_str());
     let new = match &edit.change {
         Change::Append { content } => format!("{value}\n{content}"),
-        Change::ReplaceAll { old, new } => replace_all(label, value, old, new)?,
+        Change::ReplaceAll { old, new } => replace_all(label, value, old, new, limit_of(block))?,
         Change::Insert { text, line } => insert(value, text, *line)?,
         Change::ReplaceOnce { old, new } => replace_once(label, value, old, new)?,
         Change::Rethink { value } => value.clone(),
     };
     let new = expand_tabs(&new);
     let length = new.chars().count() as u64;
-    if length > block.limit {
-        return Err(format!(
-            "Edit refused: block '{label}' would have {length} characters, and its limit is {}. Shorten the block \
-            first, or write less.",
-            block.limit
-        ));
-    }
-    Ok(new)
+    let limit = limit_of(block);
+    if length > limit { Err(too_long(label, length, limit)) } else { Ok(new) }
+}
+
+/// Characters that a block may have after an edit by a model, whatever limit its client gave it: every edit writes the
+/// whole value.
+const MOST_CHARACTERS: u64 = 4_000_000;
+
+fn limit_of(block: &Block) -> u64 {
+    block.limit.min(MOST_CHARACTERS)
+}
+
+fn too_long(label: &str, length: u64, limit: u64) -> String {
+    format!(
+        "Edit refused: block '{label}' would have {length} characters, and its limit is {limit}. Shorten the block \
+        first, or write less."
+    )
 }
 
 /// The error for a label that none of the agent's blocks has.
@@ -170,16 +179,30 @@ fn whole(number: f64) -> Option<i64> {
     in_range.then_some(number as i64)
 }
 
-fn replace_all(label: &str, value: &str, old: &str, new: &str) -> Result<String, String> {
+fn replace_all(
+    label: &str,
+    value: &str,
+    old: &str,
+    new: &str,
+    limit: u64,
+) -> Result<String, String> {
     let (value, old) = locate(value, old);
     if old.is_empty() {
         return Err("The argument 'old_content' is empty; give the text to replace.".to_owned());
     }
-    if !value.contains(&old) {
+    let count = value.matches(&old).count();
+    if count == 0 {
         return Err(format!(
             "The text {} was not found in memory block '{label}'. It must be given exactly as it stands there.",
             quote(&old)
         ));
+    }
+    // Known before it is built: many short matches and a long text would fill the memory.
+    let bytes =
+        (value.len() - count * old.len()).saturating_add(count.saturating_mul(new.len())) as u64;
+    // No character has more than four bytes.
+    if bytes / 4 > limit {
+        return Err(too_long(label, bytes / 4, limit));
     }
     Ok(value.replace(&old, new))
 }
@@ -218,11 +241,20 @@ fn locate(value: &str, old: &str) -> (String, String) {
     }
 }
 
-/// Numbers, from 1, of the lines in which matches start, each once.
+/// Numbers, from 1, of the first ten lines in which matches start, each once.
 fn lines_of(value: &str, starts: &[usize]) -> Vec<usize> {
-    let mut lines: Vec<usize> =
-        starts.iter().map(|&at| 1 + value[..at].matches('\n').count()).collect();
-    lines.dedup();
+    let mut lines = Vec::new();
+    let (mut line, mut passed) = (1, 0);
+    for &start in starts {
+        line += value[passed..start].matches('\n').count();
+        passed = start;
+        if lines.last() != Some(&line) {
+            lines.push(line);
+        }
+        if lines.len() == 10 {
+            break;
+        }
+    }
     lines
 }
 

@@ -9,7 +9,7 @@ use retold_events::{
     agent::CompactionMode,
     run::{RunError, StopReason},
 };
-use retold_models::{Chunk, Model, Prompt, ToolChoice};
+use retold_models::{Chunk, Model, ModelErrorKind, Prompt, ToolChoice};
 use tokio::sync::oneshot;
 
 use super::{Compacted, Cut, Failure, ReportKind, StepView, Turn, call::counted_tokens};
@@ -17,6 +17,8 @@ use crate::prompt::{stock::compaction_prompt, transcript::render_for_summary};
 
 /// Characters of a summary at most, where the agent sets nothing: V1's `clip_chars`.
 const CLIP_CHARS: usize = 50_000;
+/// Characters of a transcript below which it is of no use to shorten it further.
+const LEAST_ROOM: usize = 1000;
 
 impl Turn {
     /// Makes room in the context window. Ends with the step's new view, or ends the run.
@@ -28,9 +30,6 @@ impl Turn {
         let settings = &view.config.compaction;
         let kept_at = cut(view, settings.mode, settings.sliding_window_percentage);
         let going: Vec<&Message> = view.context.iter().take(kept_at).map(AsRef::as_ref).collect();
-        if going.is_empty() {
-            return Err(nothing_to_give(view).into());
-        }
         let clip = settings
             .clip_chars
             .map_or(CLIP_CHARS, |chars| usize::try_from(chars).unwrap_or(CLIP_CHARS));
@@ -43,9 +42,12 @@ impl Turn {
             .tokens
             .saturating_add(kept_tokens)
             .saturating_add(retold_models::tokens::count(&summary));
+        let Some((first, last)) = going.first().zip(going.last()) else {
+            return Err(nothing_to_give(view).into());
+        };
         let compacted = Compacted {
             summary,
-            kept_from: kept.front().map(|message| message.id),
+            gone: (first.id, last.id),
             trigger,
             tokens_before: u32::try_from(view.context_tokens.max(counted_tokens(view)))
                 .unwrap_or(u32::MAX),
@@ -74,21 +76,31 @@ impl Turn {
             CompactionMode::SelfCompactAll | CompactionMode::SelfCompactSlidingWindow
         );
         let handle = settings.model.as_deref().filter(|_| !own).unwrap_or(&view.model);
-        let model = match self.shared.catalog.resolve(handle) {
-            Ok((model, _)) => model,
+        let (model, window) = match self.shared.catalog.resolve(handle) {
+            Ok((model, info)) => (model, info.context_window),
             // A summarizer that is gone is no reason to stop talking: the agent's own model can do it.
-            Err(_) => self.shared.catalog.resolve(&view.model).map(|(model, _)| model).map_err(
-                |error| {
-                    Cut::from(too_large(format!("no model can summarize the history: {error}")))
-                },
-            )?,
+            Err(_) => match self.shared.catalog.resolve(&view.model) {
+                Ok((model, info)) => (model, info.context_window),
+                Err(error) => {
+                    let message = format!("no model can summarize the history: {error}");
+                    return Err(too_large(message).into());
+                }
+            },
         };
         let stock = compaction_prompt(settings.mode);
         let system = settings.prompt.as_deref().unwrap_or(stock);
-        // Two characters a token leaves room for the answer in any script.
-        let room = usize::try_from(view.context_window).unwrap_or(usize::MAX).saturating_mul(2);
-        let transcript = render_for_summary(going.iter().copied(), room);
-        self.collect(&*model, system, &transcript, clip).await
+        // Two characters a token leave room for the answer in most scripts; where they do not, the provider says so.
+        let window = usize::try_from(window.min(view.context_window)).unwrap_or(usize::MAX);
+        let mut room = window.saturating_mul(2);
+        loop {
+            let transcript = render_for_summary(going.iter().copied(), room);
+            match self.collect(&*model, system, &transcript, clip).await {
+                Err(Collected::TooLong) if room > LEAST_ROOM => room /= 2,
+                Err(Collected::TooLong) => return Err(nothing_to_give(view).into()),
+                Err(Collected::Cut(cut)) => return Err(cut),
+                Ok(summary) => return Ok(summary),
+            }
+        }
     }
 
     async fn collect(
@@ -97,7 +109,7 @@ impl Turn {
         system: &str,
         transcript: &str,
         clip: usize,
-    ) -> Result<String, Cut> {
+    ) -> Result<String, Collected> {
         let prompt = Prompt {
             system,
             messages: vec![retold_models::Message::User(vec![retold_models::Part::Text(
@@ -116,12 +128,15 @@ impl Turn {
         while summary.len() < clip {
             let chunk = tokio::select! {
                 biased;
-                () = self.token.cancelled() => return Err(Cut::Cancelled(Box::default())),
+                () = self.token.cancelled() => {
+                    return Err(Collected::Cut(Cut::Cancelled(Box::default())));
+                }
                 chunk = stream.next() => chunk,
             };
             match chunk {
                 Some(Ok(Chunk::Text(text))) => summary.push_str(&text),
-                Some(Ok(Chunk::End { .. })) | None => break,
+                Some(Ok(Chunk::End { .. })) => break,
+                None => return Err(Collected::Cut(no_summary().into())),
                 Some(Ok(
                     Chunk::Reasoning(_)
                     | Chunk::ReasoningSignature(_)
@@ -129,11 +144,36 @@ impl Turn {
                     | Chunk::ToolCall { .. }
                     | Chunk::ToolArguments { .. },
                 )) => {}
-                Some(Err(error)) => return Err(error.into()),
+                Some(Err(error)) if error.kind == ModelErrorKind::ContextWindowExceeded => {
+                    return Err(Collected::TooLong);
+                }
+                Some(Err(error)) => return Err(Collected::Cut(error.into())),
             }
+        }
+        if summary.trim().is_empty() {
+            // An empty summary would be a history thrown away.
+            return Err(Collected::Cut(no_summary().into()));
         }
         Ok(summary.chars().take(clip).collect())
     }
+}
+
+/// Why there is no summary.
+enum Collected {
+    TooLong,
+    Cut(Cut),
+}
+
+fn no_summary() -> Failure {
+    let error = RunError {
+        error_type: "llm_empty_response".to_owned(),
+        message:
+            "the history had to be summarized, and the model gave no summary; nothing was changed"
+                .to_owned(),
+        detail: None,
+        retry_after_s: None,
+    };
+    Failure { error, stop_reason: StopReason::InvalidLlmResponse }
 }
 
 /// Index of the first message that stays; the length of the context when none does.
@@ -149,21 +189,9 @@ fn cut(view: &StepView, mode: CompactionMode, percentage: f64) -> usize {
     let percentage = if (0.0..1.0).contains(&percentage) { percentage } else { 0.3 };
     let input: u64 = view.input.iter().map(|message| u64::from(message.tokens)).sum();
     let fixed = u64::from(view.system.tokens) + input;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a share of a count: rounding is what is wanted"
-    )]
     let room = (f64::from(view.context_window) * (1.0 - percentage)) as u64;
     let mut share = percentage + 0.1;
     while share < 1.0 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a share of a count: rounding is what is wanted"
-        )]
         let at = (all as f64 * share).ceil() as usize;
         if let Some(index) = first_assistant(context, at.max(1))
             && fixed + tokens_from(context, index) <= room

@@ -89,7 +89,8 @@ pub(crate) struct StepDone {
 #[derive(Debug)]
 pub(crate) struct Compacted {
     pub(crate) summary: String,
-    pub(crate) kept_from: Option<MessageId>,
+    /// The first and the last message that give way.
+    pub(crate) gone: (MessageId, MessageId),
     pub(crate) trigger: &'static str,
     pub(crate) tokens_before: u32,
     pub(crate) tokens_after: u32,

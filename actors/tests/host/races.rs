@@ -44,6 +44,8 @@ impl Race {
         let model = ScriptedModel::new(script(&gate));
         let world = Arc::new(World::over(store, model, Options::default()).await);
         let agent = world.agent().await;
+        // It is awake from here on, so that what it is asked is in its mailbox at once.
+        world.host.recompile(agent, false, true).await.expect("it is there");
         Self { world, disk, faults, agent, gate }
     }
 

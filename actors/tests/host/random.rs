@@ -87,7 +87,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 40,
+        cases: 60,
         failure_persistence: None,
         max_shrink_iters: 400,
         ..ProptestConfig::default()

@@ -1,14 +1,17 @@
 //! Failures stay where they are: of one agent, of one read, of one moment.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use retold_actors::{Options, Refusal};
 use retold_events::{
     AgentId, EventType, NewEvent, Role, RunId, StreamId, Timestamp,
-    run::{EndStatus, Feedback},
+    run::EndStatus,
     store::{Append, Commit, EventStore, MemoryStore},
 };
 use retold_models::testing::{Say, ScriptedModel};
@@ -204,7 +207,7 @@ async fn an_agent_whose_recovery_fails_too_is_recovered_once_it_can_be() {
             if matches!(row.status, RunStatus::Ended(_)) {
                 return row;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
@@ -214,53 +217,45 @@ async fn an_agent_whose_recovery_fails_too_is_recovered_once_it_can_be() {
 #[tokio::test]
 async fn what_an_agent_queued_before_it_failed_is_known_to_its_successor() {
     let disk = Disk::default();
-    let (agent, ended, open) = left_hanging(&disk).await;
-    let step = disk
-        .contents()
-        .rows(
-            retold_events::store::Table::RunSteps,
-            &retold_events::store::Scan {
-                prefix: ended.as_bytes().to_vec(),
-                limit: 1,
-                ..Default::default()
-            },
-        )
-        .unwrap();
-    let step: retold_snapshots::row::StepRow = retold_snapshots::row::decode(&step[0].1).unwrap();
-    let (store, faults) = disk.open();
+    let (agent, _, open) = left_hanging(&disk).await;
+    let (store, _faults) = disk.open();
     let store = Watched::new(store);
+    store.on_read(|read| {
+        if matches!(read, Read::Stream(StreamId::Block(_), _)) { failed() } else { Ok(()) }
+    });
     let gate = Arc::new(Notify::new());
     let mut call = vec![Say::Until(Arc::clone(&gate))];
     call.extend(Say::call("c", "memory_insert", INSERT));
     let model = ScriptedModel::new([call, Say::answer("one"), Say::answer("two")]);
     let world = Arc::new(World::over(Arc::clone(&store) as _, model, Options::default()).await);
     world.model.called(1).await;
-    let hold = faults.hold(retold_events::store::Moment::Before);
-    let judge = |feedback| {
+    let ((being_written, write), (next, write_next)) = (Barrier::closed(), Barrier::closed());
+    store.hold_appends([being_written.clone(), next]);
+    let send = |text: &'static str| {
         let world = Arc::clone(&world);
-        tokio::spawn(async move { world.host.give_feedback(step.id, feedback, vec![]).await })
+        tokio::spawn(async move { world.try_send(agent, text, false).await })
     };
-    let first = judge(Some(Feedback::Negative));
-    hold.reached().await;
-    // These wait behind the one that is being written; writing them takes longer than waking the successor.
-    let later = [judge(None), judge(Some(Feedback::Positive))];
-    faults.set_latency(std::time::Duration::from_millis(50));
-    store.on_read(|read| {
-        if matches!(read, Read::Stream(StreamId::Block(_), _)) { failed() } else { Ok(()) }
-    });
+    let first = send("first");
+    in_time(being_written.reached()).await;
+    // This waits behind what is being written, and goes on waiting while the agent fails.
+    let second = send("second");
+    settle().await;
     gate.notify_one();
     settle().await;
-    drop(hold);
-    for judged in [first].into_iter().chain(later) {
-        // Whether each was told before the agent failed is open; what was told must be there.
-        let _ = in_time(judged).await.unwrap();
+    drop(write);
+    settle().await;
+    drop(write_next);
+    let mut sent = Vec::new();
+    for sending in [first, second] {
+        sent.push(in_time(sending).await.unwrap().expect("it was queued").run.id);
     }
     store.on_read(|_| Ok(()));
     let row = in_time(world.host.run_end(open)).await.unwrap();
     assert_eq!(row.status, RunStatus::Ended(EndStatus::Failed));
-    let next = in_time(world.host.run_end(world.send(agent, "again").await)).await.unwrap();
-    assert_eq!(next.status, RunStatus::Ended(EndStatus::Completed));
-    world.host.close().await;
+    for run in sent {
+        let row = in_time(world.host.run_end(run)).await.unwrap();
+        assert_eq!(row.status, RunStatus::Ended(EndStatus::Completed));
+    }
     audit(disk.contents());
 }
 

@@ -1,6 +1,7 @@
-//! A store that lets a test see reads, fail them and hold them up.
+//! A store that lets a test see reads, fail them and hold them up, and hold up appends one by one.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
@@ -29,12 +30,13 @@ type Hook = Box<dyn Fn(Read) -> Result<(), StoreError> + Send + Sync>;
 pub(crate) struct Watched {
     inner: Arc<dyn EventStore>,
     hook: Mutex<Arc<Hook>>,
+    barriers: Mutex<VecDeque<Barrier>>,
 }
 
 impl Watched {
     pub(crate) fn new(inner: Arc<dyn EventStore>) -> Arc<Self> {
         let idle: Hook = Box::new(|_| Ok(()));
-        Arc::new(Self { inner, hook: Mutex::new(Arc::new(idle)) })
+        Arc::new(Self { inner, hook: Mutex::new(Arc::new(idle)), barriers: Mutex::default() })
     }
 
     /// From now on `hook` sees every read, and what it gives instead of `Ok` is what the read gives.
@@ -43,6 +45,12 @@ impl Watched {
         hook: impl Fn(Read) -> Result<(), StoreError> + Send + Sync + 'static,
     ) {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Box::new(hook));
+    }
+
+    /// Lets the next appends wait, the first one at the first barrier, before they write anything.
+    pub(crate) fn hold_appends(&self, barriers: impl IntoIterator<Item = Barrier>) {
+        let mut waiting = self.barriers.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(barriers);
     }
 
     fn see(&self, read: Read) -> Result<(), StoreError> {
@@ -111,6 +119,10 @@ impl Drop for Opener {
 
 impl EventStore for Watched {
     fn append(&self, group: &[Commit]) -> Result<Vec<Result<Committed, Conflict>>, StoreError> {
+        let barrier = self.barriers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if let Some(barrier) = barrier {
+            barrier.pass();
+        }
         self.inner.append(group)
     }
 

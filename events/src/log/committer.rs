@@ -71,29 +71,31 @@ fn write(shared: &Shared, group: Vec<Pending>) {
     let last = group.last().map_or(0, |pending| pending.ticket);
     let mut commits = Vec::with_capacity(group.len());
     let mut waiting = Vec::with_capacity(group.len());
-    for Pending { commit, done, _permit, .. } in group {
+    for Pending { ticket, commit, done, _permit } in group {
         commits.push(commit);
-        waiting.push((done, _permit));
+        waiting.push((ticket, done, _permit));
     }
 
     // Before anything can be seen: whoever reads from now on waits for this group.
     let number = shared.begun.fetch_add(1, Ordering::SeqCst) + 1;
     match append(shared, &commits) {
         Ok((answers, head)) => {
+            let refused = waiting.iter().zip(&answers).filter(|(_, answer)| answer.is_err());
+            shared.refused().extend(refused.map(|((ticket, ..), _)| *ticket));
             shared.durable.store(number, Ordering::SeqCst);
             shared.progress.send_modify(|progress| {
                 progress.groups = number;
                 progress.ticket = last;
                 progress.head = head;
             });
-            for ((done, _permit), answer) in waiting.into_iter().zip(answers) {
+            for ((_, done, _permit), answer) in waiting.into_iter().zip(answers) {
                 answer_one(move || done(answer.map_err(AppendError::Conflict)));
             }
         }
         Err(error) => {
             let error = Arc::new(error);
             tracing::error!(%error, "the store failed; nothing is written any more");
-            let dones = waiting.into_iter().map(|(done, _permit)| done);
+            let dones = waiting.into_iter().map(|(_, done, _permit)| done);
             fail(shared, &error, dones.collect());
         }
     }
