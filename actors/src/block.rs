@@ -106,12 +106,22 @@ impl Blocks {
         }
     }
 
-    /// Puts a created block in memory after its commit was queued as `ticket`.
+    /// Has a created block loaded from what is written whenever somebody asks for it. Until its commit, queued as
+    /// `ticket`, is durable, it is kept in memory, so that it can be seen at once.
     pub(crate) fn created(&self, new: NewBlock, ticket: Ticket) -> BlockView {
         let id = new.state.id;
         let head = Head { state: Arc::new(new.state), seq: Seq(1), ticket: Some(ticket) };
         let view = head.seen().view;
-        self.map().insert(id, Arc::new(Entry { head: OnceCell::new_with(Some(Mutex::new(head))) }));
+        let entry = Arc::new(Entry { head: OnceCell::new_with(Some(Mutex::new(head))) });
+        // Nobody can have edited it before: its id is new, and an entry that is there is of somebody who looked too early.
+        self.map()
+            .entry(id)
+            .and_modify(|known| {
+                if !known.head.initialized() {
+                    *known = Arc::clone(&entry);
+                }
+            })
+            .or_insert(entry);
         view
     }
 
@@ -137,7 +147,7 @@ impl Blocks {
                 let event = Event::Edited(Edited { block, author: Author::Client });
                 let mut commit = Commit::default();
                 head.add(event, now, &self.options, &mut commit);
-                head.ticket = Some(self.submit(permit, commit, id));
+                head.ticket = Some(self.submit(permit, commit, &entry, id));
             }
             (head.seen().view, changed, head.ticket)
         };
@@ -163,21 +173,24 @@ impl Blocks {
                 &self.options,
                 &mut commit,
             );
-            head.ticket = Some(self.submit(permit, commit, id));
+            head.ticket = Some(self.submit(permit, commit, &entry, id));
             head.ticket
         };
         self.durable(ticket).await
     }
 
     /// Queues a commit of one block. Where it is refused the block is forgotten: what is in memory is not what is written.
-    fn submit(&self, permit: Permit, commit: Commit, id: BlockId) -> Ticket {
-        let entries = Arc::clone(&self.entries);
+    fn submit(&self, permit: Permit, commit: Commit, entry: &Arc<Entry>, id: BlockId) -> Ticket {
+        let (entries, entry) = (Arc::clone(&self.entries), Arc::clone(entry));
         self.log.submit(permit, commit, move |answer| {
             if let Err(error) = answer {
                 tracing::error!(block = %id, %error, "a commit was refused");
                 // This may run under the entry's lock. Whoever holds the map's lock takes an entry's only where nobody
                 // else has the entry, so the two cannot wait for one another.
-                entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+                if entries.get(&id).is_some_and(|known| Arc::ptr_eq(known, &entry)) {
+                    entries.remove(&id);
+                }
             }
         })
     }
@@ -226,7 +239,10 @@ impl Blocks {
         match loaded {
             Ok(_) => Ok(Some(entry)),
             Err(Absent::Missing) => {
-                self.map().remove(&id);
+                let mut entries = self.map();
+                if entries.get(&id).is_some_and(|known| Arc::ptr_eq(known, &entry)) {
+                    entries.remove(&id);
+                }
                 Ok(None)
             }
             Err(Absent::Refused(refusal)) => Err(refusal),
@@ -363,8 +379,12 @@ impl<'a> Held<'a> {
 
     /// Labels of the blocks, sorted.
     pub(crate) fn labels(&self) -> Vec<String> {
-        let mut labels: Vec<String> =
-            self.heads.iter().filter_map(|head| head.state.block.label.clone()).collect();
+        let mut labels: Vec<String> = self
+            .heads
+            .iter()
+            .filter(|head| !head.state.deleted)
+            .filter_map(|head| head.state.block.label.clone())
+            .collect();
         labels.sort();
         labels
     }

@@ -275,11 +275,7 @@ impl Directory {
             .iter()
             .filter_map(|(&id, slot)| {
                 let awake = slot.awake.get()?;
-                Some((
-                    slot.last_use.load(Ordering::Relaxed),
-                    id,
-                    awake.gauges.bytes.load(Ordering::Relaxed),
-                ))
+                Some((slot.last_use.load(Ordering::Relaxed), id, awake.gauges.bytes()))
             })
             .collect();
         let mut bytes: usize = awake.iter().map(|(_, _, bytes)| bytes).sum();
@@ -307,25 +303,18 @@ impl Directory {
 
     /// Nobody holds it, nothing is under way, and everything it did is durable, so that waking it finds all of it.
     fn may_sleep(&self, slot: &Slot) -> bool {
-        let Some(awake) = slot.awake.get() else { return false };
-        let durable = awake
-            .gauges
-            .seen
-            .load()
-            .as_ref()
-            .and_then(|seen| seen.ticket)
-            .is_none_or(|ticket| self.shared.log.is_durable(ticket));
-        slot.holders.load(Ordering::Acquire) == 0
-            && !awake.gauges.busy.load(Ordering::Acquire)
-            && durable
+        let seen = slot.awake.get().and_then(|awake| awake.gauges.seen.load_full());
+        let Some(seen) = seen else { return false };
+        let durable = seen.ticket.is_none_or(|ticket| self.shared.log.is_durable(ticket));
+        slot.holders.load(Ordering::Acquire) == 0 && !seen.is_busy() && durable
     }
 
     /// Agents that have something under way.
     pub(crate) fn busy(&self) -> Vec<Hold> {
         let slots = self.slots();
-        let busy = slots.values().filter(|slot| {
-            slot.awake.get().is_some_and(|awake| awake.gauges.busy.load(Ordering::Acquire))
-        });
+        let busy = slots
+            .values()
+            .filter(|slot| slot.awake.get().is_some_and(|awake| awake.gauges.is_busy()));
         busy.map(|slot| self.hold(slot)).collect()
     }
 

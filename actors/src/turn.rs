@@ -10,7 +10,7 @@ mod compact;
 mod report;
 mod tools;
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use ractor::ActorRef;
@@ -33,7 +33,7 @@ pub(crate) struct Turn {
     pub(crate) agent: AgentId,
     pub(crate) run: RunId,
     pub(crate) attempt: u32,
-    pub(crate) request: Request,
+    pub(crate) request: Arc<Request>,
     pub(crate) shared: Shared,
     pub(crate) actor: ActorRef<Message>,
     pub(crate) token: CancellationToken,

@@ -7,14 +7,18 @@ use std::{
 
 use futures_util::future::try_join_all;
 
-use crate::{Bench, Outcome, client::Connection, figures::Samples, turns::cpu_note};
+use crate::{
+    Bench, Outcome,
+    client::Connection,
+    figures::{self, Samples},
+};
 
 /// Agents made at a time.
 const AT_ONCE: usize = 64;
 
 /// Agents per second, each with two blocks of its own.
 pub(crate) async fn create(bench: &mut Bench) -> Outcome<()> {
-    let cpu = bench.server.cpu()?;
+    let cpu = bench.cpu()?;
     let begun = Instant::now();
     let deadline = begun + Duration::from_secs(bench.options.seconds);
     let maker = |_| async {
@@ -29,11 +33,11 @@ pub(crate) async fn create(bench: &mut Bench) -> Outcome<()> {
     };
     let all = try_join_all((0..AT_ONCE).map(maker)).await?;
     let took = begun.elapsed().as_secs_f64();
-    let cpu = bench.server.cpu()? - cpu;
+    let cpu = bench.cpu()?.since(cpu);
     let mut all: Samples = all.into_iter().flatten().collect();
     let rate = all.len() as f64 / took;
-    let note = format!("{}; {}", all.spread(), cpu_note(cpu, all.len(), "agent"));
-    bench.report.value("agents created per second", format!("{rate:.0} /s"), &note);
+    let note = format!("{}; {}", all.spread(), cpu.note(all.len(), "agent"));
+    figures::value("agents created per second", &format!("{rate:.0} /s"), &note);
     Ok(())
 }
 

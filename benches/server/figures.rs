@@ -38,17 +38,13 @@ impl FromIterator<Duration> for Samples {
     }
 }
 
-/// Prints a line per figure, at once.
-#[derive(Default)]
-pub(crate) struct Report;
+/// Prints a line for samples.
+pub(crate) fn spread(what: &str, samples: &mut Samples, note: &str) {
+    let (spread, count) = (samples.spread(), samples.len());
+    value(what, &spread, &format!("n {count}; {note}"));
+}
 
-impl Report {
-    pub(crate) fn spread(&mut self, what: &str, samples: &mut Samples, note: &str) {
-        let (spread, count) = (samples.spread(), samples.len());
-        self.value(what, spread, &format!("n {count}; {note}"));
-    }
-
-    pub(crate) fn value(&mut self, what: &str, value: String, note: &str) {
-        println!("{what:<50} {value:<30} {note} [load {}]", machine::load());
-    }
+/// Prints a line.
+pub(crate) fn value(what: &str, value: &str, note: &str) {
+    println!("{what:<50} {value:<30} {note} [load {}]", machine::load());
 }

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use crate::{
-    Bench, Outcome, agents, client::Connection, figures::Samples, turns::upstream_time,
+    Bench, Outcome, agents,
+    client::Connection,
+    figures::{self, Samples},
+    turns::upstream_time,
 };
 
 /// Messages sent at once while history is made.
@@ -40,7 +43,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Outcome<()> {
         let place = if *stays { "in the prompt" } else { "behind it" };
         let what = format!("turn with {messages} messages {place}: added");
         let note = format!("{:.2} x", samples.quantile(0.5).as_secs_f64() / base);
-        bench.report.spread(&what, samples, &note);
+        figures::spread(&what, samples, &note);
     }
     Ok(())
 }

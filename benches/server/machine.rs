@@ -46,6 +46,26 @@ pub(crate) fn load() -> String {
     all.split(' ').next().unwrap_or("?").to_owned()
 }
 
+/// CPU time, by who used it. The upstream is part of the driver.
+#[derive(Clone, Copy)]
+pub(crate) struct Cpu {
+    pub(crate) server: Duration,
+    pub(crate) driver: Duration,
+}
+
+impl Cpu {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { server: self.server - before.server, driver: self.driver - before.driver }
+    }
+
+    /// In words, for one of `count` things done.
+    pub(crate) fn note(self, count: usize, what: &str) -> String {
+        let each = |time: Duration| time.as_secs_f64() * 1e3 / count.max(1) as f64;
+        let (server, driver) = (each(self.server), each(self.driver));
+        format!("CPU a {what}: server {server:.2} ms, driver {driver:.2} ms")
+    }
+}
+
 /// CPU time that a process has used. Linux counts it in hundredths of a second.
 pub(crate) fn cpu(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;

@@ -21,7 +21,7 @@ mod wire;
 
 use std::{process::ExitCode, time::Duration};
 
-use figures::Report;
+use machine::Cpu;
 use options::{Options, Section};
 use process::Server;
 use upstream::Upstream;
@@ -38,7 +38,13 @@ struct Bench {
     options: Options,
     upstream: Upstream,
     server: Server,
-    report: Report,
+}
+
+impl Bench {
+    /// CPU time that server and driver have used.
+    fn cpu(&self) -> Outcome<Cpu> {
+        Ok(Cpu { server: self.server.cpu()?, driver: machine::cpu(std::process::id())? })
+    }
 }
 
 fn main() -> ExitCode {
@@ -71,9 +77,8 @@ async fn run(options: Options) -> Outcome<()> {
     println!("{}", machine::describe(scratch.path())?);
     let upstream = Upstream::start()?;
     let server = Server::start(&options.binary, &scratch.path().join("store"), upstream.address)?;
-    let mut report = Report::default();
-    report.value("start to ready, empty store", ms(server.took), "");
-    let mut bench = Bench { options, upstream, server, report };
+    figures::value("start to ready, empty store", &ms(server.took), "");
+    let mut bench = Bench { options, upstream, server };
     for section in bench.options.sections.clone() {
         let measured = async {
             match section {
@@ -105,10 +110,10 @@ fn start(bench: &mut Bench) -> Outcome<()> {
     let stored = machine::bytes_below(&bench.server.dir)? as f64 / 1e6;
     bench.server = Server::start(&bench.options.binary, &bench.server.dir, bench.upstream.address)?;
     let note = format!("{stored:.0} MB on disk");
-    bench.report.value("start to ready, store of this run", ms(bench.server.took), &note);
+    figures::value("start to ready, store of this run", &ms(bench.server.took), &note);
     bench.server.kill()?;
     bench.server = Server::start(&bench.options.binary, &bench.server.dir, bench.upstream.address)?;
-    bench.report.value("start to ready, the same after kill -9", ms(bench.server.took), &note);
+    figures::value("start to ready, the same after kill -9", &ms(bench.server.took), &note);
     Ok(())
 }
 

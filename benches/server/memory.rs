@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     Bench, Outcome, agents,
     client::{Connection, message},
+    figures,
     process::Server,
 };
 
@@ -30,7 +31,7 @@ pub(crate) async fn measure(bench: &mut Bench, scratch: &Path) -> Outcome<()> {
 
 async fn steps(bench: &mut Bench) -> Outcome<()> {
     let idle = resident(bench).await?;
-    bench.report.value("resident, idle, empty store", mib(idle), "");
+    figures::value("resident, idle, empty store", &mib(idle), "");
     let count = bench.options.agents.max(AWAKE + 100);
     let agents = agents::some(bench, "instant", count).await?;
     let mut connection = Connection::open(bench.server.address).await?;
@@ -40,20 +41,20 @@ async fn steps(bench: &mut Bench) -> Outcome<()> {
         connection.turn(agent, 0).await?;
     }
     let stored = resident(bench).await?;
-    bench.report.value(&format!("resident, {count} agents stored, 100 awake"), mib(stored), "");
+    figures::value(&format!("resident, {count} agents stored, 100 awake"), &mib(stored), "");
     let woken = &agents[100..100 + AWAKE];
     for agent in woken {
         wake(&mut connection, agent).await?;
     }
     let awake = resident(bench).await?;
     let each = (awake - stored) / AWAKE as f64;
-    bench.report.value(&format!("resident, {AWAKE} more awake"), mib(awake), &kib(each));
+    figures::value(&format!("resident, {AWAKE} more awake"), &mib(awake), &kib(each));
     for agent in woken {
         connection.turn(agent, 0).await?;
     }
     let used = resident(bench).await?;
     let each = (used - stored) / AWAKE as f64;
-    bench.report.value("resident, after a turn of each", mib(used), &kib(each));
+    figures::value("resident, after a turn of each", &mib(used), &kib(each));
     subscribe(bench, used).await
 }
 
@@ -79,7 +80,7 @@ async fn subscribe(bench: &mut Bench, before: f64) -> Outcome<()> {
     let after = resident(bench).await?;
     let each = (after - before) / SUBSCRIBERS as f64;
     let what = format!("resident, {SUBSCRIBERS} idle subscribers more");
-    bench.report.value(&what, mib(after), &kib(each));
+    figures::value(&what, &mib(after), &kib(each));
     drop(subscribers);
     connection.call("POST", &format!("/v1/agents/{agent}/messages/cancel"), "{}").await?;
     Ok(())

@@ -75,9 +75,8 @@ impl Options {
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-            let number = |text: String| {
-                text.parse::<usize>().map_err(|_| format!("{text:?} is no number"))
-            };
+            let number =
+                |text: String| text.parse::<usize>().map_err(|_| format!("{text:?} is no number"));
             match argument.as_str() {
                 "--bench" => is_bench = true,
                 "--seconds" => options.seconds = number(value()?)?.max(1) as u64,

@@ -7,8 +7,8 @@ use futures_util::future::try_join_all;
 use crate::{
     Bench, Outcome, agents,
     client::{Connection, streamed_message},
-    figures::Samples,
-    turns::{CONCURRENCY, cpu_note, upstream_time},
+    figures::{self, Samples},
+    turns::{CONCURRENCY, upstream_time},
     upstream::{TOKEN, TOKENS},
     wire::find,
 };
@@ -60,7 +60,7 @@ pub(crate) async fn first_token(bench: &mut Bench) -> Outcome<()> {
     };
     let all = try_join_all(agents.iter().enumerate().map(reader)).await?;
     let mut all: Samples = all.into_iter().flatten().collect();
-    bench.report.spread("first token, 64 streams open: added", &mut all, "40 tokens/s each");
+    figures::spread("first token, 64 streams open: added", &mut all, "40 tokens/s each");
 
     let mut connections = Vec::new();
     for _ in &agents {
@@ -80,14 +80,14 @@ pub(crate) async fn first_token(bench: &mut Bench) -> Outcome<()> {
         }
         try_join_all(connections.iter_mut().map(Connection::rest)).await?;
     }
-    bench.report.spread("first token, 64 begun at one instant: added", &mut all, "");
+    figures::spread("first token, 64 begun at one instant: added", &mut all, "");
     Ok(())
 }
 
 /// Answers of 2,000 tokens as fast as they can be sent, over 64 streams.
 pub(crate) async fn tokens(bench: &mut Bench) -> Outcome<()> {
     let agents = agents::some(bench, "tokens", CONCURRENCY).await?;
-    let cpu = bench.server.cpu()?;
+    let cpu = bench.cpu()?;
     let begun = Instant::now();
     let deadline = begun + Duration::from_secs(bench.options.seconds);
     let bench_ref = &*bench;
@@ -114,12 +114,12 @@ pub(crate) async fn tokens(bench: &mut Bench) -> Outcome<()> {
     };
     let all = try_join_all(agents.iter().map(reader)).await?;
     let took = begun.elapsed().as_secs_f64();
-    let cpu = bench.server.cpu()? - cpu;
+    let cpu = bench.cpu()?.since(cpu);
     let (tokens, frames) =
         all.into_iter().fold((0, 0), |(tokens, frames), of| (tokens + of.0, frames + of.1));
     let rate = format!("{:.0} /s", tokens as f64 / took);
-    let note = format!("in {frames} frames; {}", cpu_note(cpu, tokens / 1000, "1,000 tokens"));
-    bench.report.value("streamed tokens per second, 64 streams", rate, &note);
+    let note = format!("in {frames} frames; {}", cpu.note(tokens / 1000, "1,000 tokens"));
+    figures::value("streamed tokens per second, 64 streams", &rate, &note);
     Ok(())
 }
 
@@ -137,7 +137,8 @@ pub(crate) async fn cancel(bench: &mut Bench) -> Outcome<()> {
     let mut streams = Vec::with_capacity(count);
     for batch in agents.chunks(CONCURRENCY) {
         let opened = batch.iter().enumerate().map(|(index, agent)| {
-            let (address, call) = (bench.server.address, 3_000_000 + (streams.len() + index) as u64);
+            let (address, call) =
+                (bench.server.address, 3_000_000 + (streams.len() + index) as u64);
             async move {
                 let mut connection = Connection::open(address).await?;
                 begin(&mut connection, agent, call).await?;
@@ -166,8 +167,8 @@ pub(crate) async fn cancel(bench: &mut Bench) -> Outcome<()> {
         to_closed.add(closed.saturating_duration_since(begun));
     }
     let note = format!("{count} silent streams open at first");
-    bench.report.spread("cancel to closed upstream socket", &mut to_closed, &note);
-    bench.report.spread("cancel to its answer", &mut to_answer, &note);
+    figures::spread("cancel to closed upstream socket", &mut to_closed, &note);
+    figures::spread("cancel to its answer", &mut to_answer, &note);
     try_join_all(streams.iter_mut().map(Connection::rest)).await?;
     Ok(())
 }

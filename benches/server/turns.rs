@@ -4,10 +4,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
-use crate::{Bench, Outcome, agents, client::Connection, figures::Samples};
+use crate::{
+    Bench, Outcome, agents,
+    client::Connection,
+    figures::{self, Samples},
+};
 
 /// Turns before the measured ones: connections are open, the tokenizer is loaded, caches are warm.
-const WARM_UP: u64 = 30;
+const WARM_UP: usize = 30;
+/// Turns after which the one agent's prompt is emptied.
+const RESET_EVERY: u64 = 20;
 /// Connections, and turns under way at a time.
 pub(crate) const CONCURRENCY: usize = 64;
 /// Agents that a connection talks to in turn, so that prompts stay short: `history` measures what long ones cost.
@@ -17,26 +23,26 @@ const AGENTS_EACH: usize = 10;
 pub(crate) async fn one_by_one(bench: &mut Bench) -> Outcome<()> {
     let agent = agents::some(bench, "instant", 1).await?.remove(0);
     let mut connection = Connection::open(bench.server.address).await?;
+    for _ in 0..WARM_UP {
+        connection.turn(&agent, 0).await?;
+    }
     let mut added = Samples::default();
-    let mut cpu = Duration::ZERO;
+    let cpu = bench.cpu()?;
     let deadline = Instant::now() + Duration::from_secs(bench.options.seconds);
-    let mut call = 0;
-    while Instant::now() < deadline || added.len() < 100 {
-        call += 1;
-        let (begun, cpu_before) = (Instant::now(), bench.server.cpu()?);
-        connection.turn(&agent, call).await?;
-        let total = begun.elapsed();
-        if call > WARM_UP {
-            cpu += bench.server.cpu()?.saturating_sub(cpu_before);
-            added.add(total.saturating_sub(upstream_time(bench, call)));
-        }
-        if call % 20 == 0 {
+    for call in 1.. {
+        if call % RESET_EVERY == 1 {
             let path = format!("/v1/agents/{agent}/reset-messages");
             connection.call("PATCH", &path, "{}").await?;
         }
+        let begun = Instant::now();
+        if begun > deadline {
+            break;
+        }
+        connection.turn(&agent, call).await?;
+        added.add(begun.elapsed().saturating_sub(upstream_time(bench, call)));
     }
-    let note = cpu_note(cpu, added.len(), "turn");
-    bench.report.spread("blocking turn, one at a time: added", &mut added, &note);
+    let note = bench.cpu()?.since(cpu).note(added.len(), "turn");
+    figures::spread("blocking turn, one at a time: added", &mut added, &note);
     Ok(())
 }
 
@@ -51,16 +57,16 @@ pub(crate) async fn many(bench: &mut Bench) -> Outcome<()> {
     let agents: Vec<&[String]> = agents.chunks(AGENTS_EACH).collect();
     let warm_up = Instant::now() + Duration::from_secs(1);
     try_join_all(agents.iter().map(|agents| turns(bench, agents, warm_up))).await?;
-    let cpu = bench.server.cpu()?;
+    let cpu = bench.cpu()?;
     let begun = Instant::now();
     let deadline = begun + Duration::from_secs(bench.options.seconds);
     let all = try_join_all(agents.iter().map(|agents| turns(bench, agents, deadline))).await?;
     let took = begun.elapsed().as_secs_f64();
-    let cpu = bench.server.cpu()? - cpu;
+    let cpu = bench.cpu()?.since(cpu);
     let mut all: Samples = all.into_iter().flatten().collect();
     let rate = all.len() as f64 / took;
-    let note = format!("{}; {}", all.spread(), cpu_note(cpu, all.len(), "turn"));
-    bench.report.value("blocking turns per second, concurrency 64", format!("{rate:.0} /s"), &note);
+    let note = format!("{}; {}", all.spread(), cpu.note(all.len(), "turn"));
+    figures::value("blocking turns per second, concurrency 64", &format!("{rate:.0} /s"), &note);
     Ok(())
 }
 
@@ -77,9 +83,4 @@ async fn turns(bench: &Bench, agents: &[String], until: Instant) -> Outcome<Vec<
         taken.push(begun.elapsed());
     }
     Ok(taken)
-}
-
-/// CPU time of the server, by what was done with it.
-pub(crate) fn cpu_note(cpu: Duration, count: usize, what: &str) -> String {
-    format!("server {:.3} ms CPU a {what}", cpu.as_secs_f64() * 1e3 / count.max(1) as f64)
 }

@@ -29,7 +29,8 @@ pub(crate) const TOKENS: usize = 2000;
 const TRICKLED: usize = 36;
 const TRICKLE_PAUSE: Duration = Duration::from_millis(25);
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+const HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 const MODELS: &str = r#"{"object":"list","data":[{"id":"instant","object":"model","context_length":8000000},{"id":"tokens","object":"model","context_length":8000000},{"id":"trickle","object":"model","context_length":8000000},{"id":"silent","object":"model","context_length":8000000}]}"#;
 
 /// When what happened to a call.
@@ -169,7 +170,8 @@ fn answer(tokens: usize) -> String {
 
 fn start(tokens: usize) -> String {
     // A short answer is one of words, so that a message has something in it.
-    let first = if tokens == 1 { format!("Certainly, here it is {TOKEN}") } else { TOKEN.to_owned() };
+    let first =
+        if tokens == 1 { format!("Certainly, here it is {TOKEN}") } else { TOKEN.to_owned() };
     HEAD.to_owned() + &chunk(&delta(&first))
 }
 

@@ -110,6 +110,8 @@ pub struct StepEnded {
     pub input_enters: bool,
     /// What enters the thread: what the model said, then what its tools returned. No call is without its return.
     pub messages: Vec<Message>,
+    /// Names of the tools that were run, in order: what tool rules look at. A call that a rule forbade is none of them.
+    pub tools_called: Vec<String>,
     /// Tokens of the model call.
     pub usage: Usage,
     /// Hash of the prompt that was sent: 16 bytes of BLAKE3 over system text, messages and tools.

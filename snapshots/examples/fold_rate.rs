@@ -90,6 +90,7 @@ fn turn_events(turn: u128, at: Timestamp) -> Vec<Event> {
             outcome: run::StepOutcome::Success,
             input_enters: true,
             messages: vec![Message { run: Some(run), step: Some(step), ..answer }],
+            tools_called: Vec::new(),
             usage,
             prompt_hash: Some([7; 16]),
             stop_reason: Some(run::StopReason::EndTurn),

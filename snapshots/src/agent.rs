@@ -160,7 +160,10 @@ pub fn apply(state: &mut State, at: Timestamp, event: &Event) {
             state.updated_at = at;
         }
         Event::ContextCompacted(compacted) => apply_compacted(state, compacted),
-        Event::Deleted(_) => state.deleted = true,
+        Event::Deleted(_) => {
+            state.deleted = true;
+            state.callbacks.clear();
+        }
         Event::RunAccepted(_)
         | Event::RunStarted(_)
         | Event::StepStarted(_)
@@ -199,7 +202,7 @@ fn apply_replaced(state: &mut State, replaced: &ContextReplaced) {
     };
     let mut thread = thread.clone();
     thread.system = Arc::new(system.clone());
-    thread.context = rest.iter().cloned().map(Arc::new).collect();
+    thread.replace(rest.iter().cloned().map(Arc::new).collect());
     thread.context_tokens = 0;
     let new: Vec<MessageId> = state.new_messages(&replaced.messages).map(|new| new.id).collect();
     thread.total += new.len() as u64;
@@ -216,8 +219,9 @@ fn apply_compacted(state: &mut State, compacted: &ContextCompacted) {
     if let Some(thread) = state.threads.get_mut(&compacted.conversation) {
         let kept =
             thread.context.iter().position(|message| Some(message.id) == compacted.kept_from);
-        thread.context = kept.map_or_else(imbl::Vector::new, |index| thread.context.skip(index));
-        thread.context.push_front(Arc::new(compacted.summary.clone()));
+        let mut context = kept.map_or_else(imbl::Vector::new, |index| thread.context.skip(index));
+        context.push_front(Arc::new(compacted.summary.clone()));
+        thread.replace(context);
         thread.total += 1;
         thread.context_tokens = u64::from(compacted.tokens_after);
     }
@@ -273,7 +277,7 @@ fn open_run(at: Timestamp, accepted: &run::Accepted) -> OpenRun {
         id: accepted.run,
         accepted_at: at,
         input: Arc::new(accepted.input.clone()),
-        request: accepted.request.clone(),
+        request: Arc::new(accepted.request.clone()),
         started: None,
         input_entered: false,
         step: None,
@@ -309,9 +313,7 @@ fn apply_step_ended(state: &mut State, ended: &run::StepEnded) {
     open.interleaved &= entering.is_empty();
     open.usage.add(&ended.usage);
     open.extend_range(&entering);
-    for call in ended.messages.iter().flat_map(|message| &message.tool_calls) {
-        open.tools_called.push(call.name.clone());
-    }
+    open.tools_called.extend(ended.tools_called.iter().cloned());
     if ended.outcome == StepOutcome::Success && ended.usage.total_tokens() > 0 {
         open.context_tokens = ended.usage.total_tokens();
         if let Some(thread) = state.threads.get_mut(&conversation) {

@@ -186,7 +186,7 @@ impl RunRow {
             id: run.id,
             agent,
             status: if run.started.is_some() { RunStatus::Running } else { RunStatus::Created },
-            request: run.request.clone(),
+            request: Request::clone(&run.request),
             created_at: run.accepted_at,
             completed_at: None,
             stop_reason: None,

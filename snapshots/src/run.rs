@@ -18,7 +18,7 @@ pub struct OpenRun {
     /// What was sent. Shared: it may hold pictures, and a state is cloned with every commit that a reader overlaps.
     pub input: Arc<Vec<Input>>,
     /// How it was asked for.
-    pub request: Request,
+    pub request: Arc<Request>,
     /// Set when its turn has come.
     pub started: Option<StartedRun>,
     /// Whether the input is part of the thread.

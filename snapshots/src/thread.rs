@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::Vector;
-use retold_events::{Message, Timestamp, agent::BlockVersion};
+use retold_events::{Image, Message, Part, Timestamp, agent::BlockVersion};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One message thread. Only what is in context is held; the history is in the message rows.
@@ -21,6 +21,8 @@ pub struct Thread {
     pub context: Vector<Arc<Message>>,
     /// Messages the thread ever had, the system message included.
     pub total: u64,
+    /// Bytes of the messages in context, pictures included.
+    pub bytes: u64,
     /// Tokens of the last model call's prompt and answer, as the provider counted them; 0 when not known. Set to the
     /// counted tokens after a compaction.
     pub context_tokens: u64,
@@ -35,6 +37,7 @@ impl Thread {
             compiled_from,
             total: 1 + rest.len() as u64,
             context: rest.iter().cloned().map(Arc::new).collect(),
+            bytes: rest.iter().map(bytes).sum(),
             context_tokens: 0,
         }
     }
@@ -46,10 +49,30 @@ impl Thread {
             + u64::from(self.system.tokens)
     }
 
+    /// Puts other messages into context.
+    pub(crate) fn replace(&mut self, context: Vector<Arc<Message>>) {
+        self.bytes = context.iter().map(|message| bytes(message)).sum();
+        self.context = context;
+    }
+
     pub(crate) fn push(&mut self, message: Message) {
+        self.bytes += bytes(&message);
         self.context.push_back(Arc::new(message));
         self.total += 1;
     }
+}
+
+/// Bytes a message fills in memory, about.
+fn bytes(message: &Message) -> u64 {
+    const ITSELF: usize = 512;
+    let content = message.content.iter().map(|part| match part {
+        Part::Text { text } | Part::Reasoning { text, .. } => text.len(),
+        Part::RedactedReasoning { data } | Part::Image(Image::Base64 { data, .. }) => data.len(),
+        Part::Image(Image::Url { url }) => url.len(),
+    });
+    let calls = message.tool_calls.iter().map(|call| call.name.len() + call.arguments.len());
+    let returns = message.tool_returns.iter().map(|returned| returned.content.len());
+    (ITSELF + content.chain(calls).chain(returns).sum::<usize>()) as u64
 }
 
 fn serialize<S: Serializer>(

@@ -96,7 +96,8 @@ impl Value for Count {
 pub(crate) struct Bytes(pub(crate) u64);
 
 impl Value for Bytes {
-    const EXPECTED: &'static str = "a number of bytes above zero, such as 1048576, `64MiB` or `1GiB`";
+    const EXPECTED: &'static str =
+        "a number of bytes above zero, such as 1048576, `64MiB` or `1GiB`";
     const TYPES: &'static [&'static str] = &["integer", "string"];
 
     fn parse(text: &str) -> Option<Self> {

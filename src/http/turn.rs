@@ -58,7 +58,12 @@ pub(super) async fn result(host: &Host, run: &RunRow) -> Result<Option<LettaResp
     if !Run::wants_result(run) || run.error.is_some() {
         return Ok(None);
     }
-    from_history(host, run, agent_type(host, run).await?).await.map(Some)
+    match agent_type(host, run).await {
+        Ok(agent_type) => from_history(host, run, agent_type).await.map(Some),
+        // The run is there and says how it ended; its messages went with its agent.
+        Err(ApiError::Refused(refusal)) if matches!(*refusal, Refusal::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The loop of a run's agent, which decides how its messages look.

@@ -74,7 +74,7 @@ impl Live {
             self.trip(run);
         }
         self.cancels.push(wait);
-        self.answer_cancels(None);
+        self.answer_cancels();
     }
 
     /// What came of a run that is not open.
@@ -123,7 +123,7 @@ impl Live {
         let mut draft = self.draft();
         self.cut_short_draft(&mut draft, run, answer, tail);
         self.queue(permit, draft, None, |_| ());
-        self.answer_cancels(None);
+        self.answer_cancels();
     }
 
     pub(super) fn cut_short_draft(
@@ -215,7 +215,7 @@ impl Live {
             self.end_run(&mut draft, run, EndStatus::Failed, stop_reason, Some(error));
         }
         self.queue(permit, draft, None, |_| ());
-        self.answer_cancels(None);
+        self.answer_cancels();
     }
 
     /// Records the end of a run, shows it, and starts the run that waits next.
@@ -287,16 +287,12 @@ impl Live {
     }
 
     /// Answers those who wait for nothing any more. Called after the draft that ended their runs was queued.
-    pub(super) fn answer_cancels(&mut self, refusal: Option<&Refusal>) {
+    pub(super) fn answer_cancels(&mut self) {
         let ticket = self.ticket;
-        for wait in self.cancels.extract_if(.., |wait| wait.pending.is_empty() || refusal.is_some())
-        {
+        for wait in self.cancels.extract_if(.., |wait| wait.pending.is_empty()) {
             let CancelWait { mut outcomes, reply, .. } = wait;
             outcomes.sort_by_key(|(run, _)| *run);
-            reply.send(match refusal {
-                Some(refusal) => Err(refusal.clone()),
-                None => Ok(Gated { value: outcomes, ticket }),
-            });
+            reply.send(Ok(Gated { value: outcomes, ticket }));
         }
     }
 

@@ -6,10 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
 use ractor::ActorRef;
@@ -20,7 +17,7 @@ use retold_events::{
     codec::{Event as _, encode_items},
     log::{AppendError, Log, Permit, Ticket},
     output::{Item, Output},
-    store::{Append, Commit, OutputBatch, RowChange, Table},
+    store::{Append, Commit, OutputBatch},
 };
 use retold_models::Catalog;
 use retold_snapshots::{
@@ -98,11 +95,8 @@ impl Shared {
 /// What others may know of an awake agent without asking it.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
-    /// Whether it has open runs or unsent callbacks.
-    pub(crate) busy: AtomicBool,
-    /// Bytes its state fills, as estimated.
-    pub(crate) bytes: AtomicUsize,
-    /// The newest state, for readers. Replaced with every commit.
+    /// The newest state, for readers. Replaced with every commit, as one thing: whoever looks sees a state and the ticket
+    /// that belongs to it.
     pub(crate) seen: arc_swap::ArcSwapOption<Published>,
 }
 
@@ -112,6 +106,25 @@ pub(crate) struct Published {
     pub(crate) state: Arc<State>,
     pub(crate) seq: Seq,
     pub(crate) ticket: Option<Ticket>,
+}
+
+impl Gauges {
+    /// Whether it has open runs or unsent callbacks.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.seen.load().as_ref().is_some_and(|seen| seen.is_busy())
+    }
+
+    /// Bytes its state fills, as estimated.
+    pub(crate) fn bytes(&self) -> usize {
+        self.seen.load().as_ref().map_or(0, |seen| estimated_bytes(&seen.state))
+    }
+}
+
+impl Published {
+    /// Whether it has open runs or unsent callbacks.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.state.open_runs.is_empty() || !self.state.callbacks.is_empty()
+    }
 }
 
 /// An awake agent.
@@ -274,7 +287,6 @@ impl Live {
             commit.snapshots.push(load::save(&*self.state, self.seq));
             self.unsaved = 0;
         }
-        keep_last_change_of_each_row(&mut commit.rows);
         let mut shown = Vec::with_capacity(items.len());
         for (run, items) in items {
             let encoded = encode_items(&items);
@@ -318,11 +330,8 @@ impl Live {
         self.publish();
     }
 
-    /// Lets readers see the present state, and others how busy and how large the agent is.
+    /// Lets others see the present state.
     fn publish(&self) {
-        let busy = !self.state.open_runs.is_empty() || !self.state.callbacks.is_empty();
-        self.gauges.busy.store(busy, Ordering::Release);
-        self.gauges.bytes.store(estimated_bytes(&self.state), Ordering::Relaxed);
         let published =
             Published { state: Arc::clone(&self.state), seq: self.seq, ticket: self.ticket };
         self.gauges.seen.store(Some(Arc::new(published)));
@@ -349,27 +358,10 @@ impl Live {
     }
 }
 
-/// Several events of one commit may change the same row; only the last change is worth writing.
-fn keep_last_change_of_each_row(rows: &mut Vec<RowChange>) {
-    let mut last: HashMap<(Table, Vec<u8>), usize> = HashMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        last.insert((row.table, row.key.clone()), index);
-    }
-    if last.len() < rows.len() {
-        let mut index = 0;
-        rows.retain(|row| {
-            index += 1;
-            last.get(&(row.table, row.key.clone())) == Some(&(index - 1))
-        });
-    }
-}
-
-/// Four bytes a token for what is in context, the configuration, and what an actor costs.
+/// What is in context, the configuration, and what an actor costs.
 fn estimated_bytes(state: &State) -> usize {
     const ACTOR: usize = 12 << 10;
-    const PER_MESSAGE: usize = 512;
-    let threads = state.threads.values().map(|thread| {
-        thread.context.len() * PER_MESSAGE + usize::try_from(thread.context_tokens).unwrap_or(0) * 4
-    });
-    ACTOR + state.config.system.len() * 3 + threads.sum::<usize>()
+    let threads = state.threads.values().map(|thread| thread.bytes).fold(0, u64::saturating_add);
+    let threads = usize::try_from(threads).unwrap_or(usize::MAX);
+    (ACTOR + state.config.system.len() * 2).saturating_add(threads)
 }

@@ -87,6 +87,7 @@ impl Live {
             let label = &block.view.state.block.label;
             if seen
                 .iter()
+                .filter(|_| label.is_some())
                 .any(|other| other.view.state.block.label == *label && other.view.id != id)
             {
                 let label = label.as_deref().unwrap_or("");
@@ -272,7 +273,7 @@ impl Live {
         }
         self.record(&mut draft, None, Event::Deleted(Deleted {}));
         self.queue(permit, draft, None, |_| ());
-        self.answer_cancels(None);
+        self.answer_cancels();
         Ok(Gated { value: (), ticket: self.ticket })
     }
 }

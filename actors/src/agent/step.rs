@@ -120,6 +120,7 @@ impl Live {
         self.record_step(&mut draft, run, StepOutcome::Success, messages, |ended| {
             ended.usage = done.usage;
             ended.prompt_hash = Some(done.prompt_hash);
+            ended.tools_called = done.called;
             ended.timing = done.timing;
             ended.stop_reason = stop;
         });
@@ -239,7 +240,7 @@ impl Live {
         let mut messages = Vec::new();
         let calls: Vec<ToolCall> = done.executed.iter().map(|(call, _)| call.clone()).collect();
         let mut called = open.tools_called.clone();
-        called.extend(calls.iter().map(|call| call.name.clone()));
+        called.extend(done.called.iter().cloned());
         let last_return = returns.last().map(|returned| returned.content.clone());
         let solver = Solver::new(&config.tool_rules, called, last_return);
         let uncalled = solver.uncalled_required(&self.tool_names());
@@ -381,6 +382,7 @@ impl Live {
             input_enters: !open.input_entered && !matches!(outcome, StepOutcome::Failed { .. }),
             outcome,
             messages,
+            tools_called: Vec::new(),
             usage: retold_events::run::Usage::default(),
             prompt_hash: None,
             stop_reason: None,

@@ -12,6 +12,10 @@ use uuid::Uuid;
 use super::{AT_ONCE, BlockView, Host};
 use crate::{Refusal, agent::Message, block::Patch};
 
+/// Sleeping agents that an edit by a client wakes, so that their system messages read right at once. More would put
+/// everybody else to sleep.
+const WOKEN: usize = 256;
+
 impl Host {
     /// Makes a block.
     ///
@@ -51,7 +55,7 @@ impl Host {
         self.check_room()?;
         let (view, changed) = self.0.shared.blocks.edit(id, patch).await?;
         if changed {
-            self.refresh_agents_of(id, None).await;
+            self.refresh_agents_of(id, None, WOKEN).await;
         }
         Ok(view)
     }
@@ -62,13 +66,18 @@ impl Host {
     /// [`Refusal`].
     pub async fn delete_block(&self, id: BlockId) -> Result<(), Refusal> {
         self.0.shared.blocks.delete(id).await?;
-        self.refresh_agents_of(id, None).await;
+        self.refresh_agents_of(id, None, WOKEN).await;
         Ok(())
     }
 
-    /// Has every agent with this block bring its system message up to date. One that cannot now does so later: with
-    /// its next run at the latest.
-    pub(super) async fn refresh_agents_of(&self, block: BlockId, but: Option<AgentId>) {
+    /// Has the agents with this block bring their system messages up to date: those that are awake, and so many others.
+    /// The rest, and whoever cannot now, do so with their next run.
+    pub(super) async fn refresh_agents_of(
+        &self,
+        block: BlockId,
+        but: Option<AgentId>,
+        mut woken: usize,
+    ) {
         let attached = self
             .0
             .shared
@@ -93,7 +102,13 @@ impl Host {
                 tracing::debug!(%agent, %refusal, "an agent was not told of an edited block");
             }
         };
-        let agents: Vec<AgentId> = agents.filter(|&agent| Some(agent) != but).collect();
+        let mut is_due = |&agent: &AgentId| {
+            let awake = self.0.directory.awake(agent).is_some();
+            let due = Some(agent) != but && (awake || woken > 0);
+            woken -= usize::from(due && !awake);
+            due
+        };
+        let agents: Vec<AgentId> = agents.filter(|agent| is_due(agent)).collect();
         stream::iter(agents).for_each_concurrent(AT_ONCE, refresh).await;
     }
 }

@@ -96,7 +96,7 @@ pub(super) async fn tell_edits(host: WeakHost, mut edits: mpsc::Receiver<EditedB
     while let Some(EditedBlocks { by, blocks }) = edits.recv().await {
         let Some(host) = host.revive() else { return };
         for block in blocks {
-            host.refresh_agents_of(block, Some(by)).await;
+            host.refresh_agents_of(block, Some(by), 0).await;
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::{
     Answer, Cut, Failure, PartDelta, ReportKind, StepDone, StepView, Turn,
     answer::{Pieces, join},
-    tools::Offer,
+    tools::{Offer, Ran},
 };
 use crate::prompt::transcript::to_model;
 
@@ -169,20 +169,21 @@ impl Turn {
     ) -> Result<StepDone, Cut> {
         let Called { answer, finish, usage, tail } = called;
         let tools_began = self.now();
-        let executed = tokio::select! {
+        let ran = tokio::select! {
             biased;
             () = self.token.cancelled() => return Err(Cut::Cancelled(Box::new((answer, tail)))),
-            executed = self.execute(view, offer, &answer) => executed,
+            ran = self.execute(view, offer, &answer) => ran,
         };
         let ended = self.now();
         timing.tools_ns = ended.nanos_since(tools_began);
         timing.total_ns = ended.nanos_since(timing.started_at);
         let tokens = answer_tokens(&answer);
         let usage = usage.unwrap_or_else(|| estimated_usage(view, tokens));
-        let (executed, invalid_call) = executed;
+        let Ran { executed, called, invalid_call } = ran;
         Ok(StepDone {
             answer,
             executed,
+            called,
             finish,
             usage,
             prompt_hash,

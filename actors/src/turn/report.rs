@@ -73,6 +73,8 @@ pub(crate) struct StepDone {
     pub(crate) answer: Answer,
     /// The calls that were kept, with what came of each.
     pub(crate) executed: Vec<(ToolCall, Executed)>,
+    /// Names of those that were run: no rule forbade them.
+    pub(crate) called: Vec<String>,
     pub(crate) finish: Finish,
     pub(crate) usage: Usage,
     pub(crate) prompt_hash: [u8; 16],

@@ -54,27 +54,33 @@ impl Offer {
     }
 }
 
+/// What came of the calls of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Ran {
+    /// The calls that were kept, with what came of each.
+    pub(super) executed: Vec<(ToolCall, Executed)>,
+    /// Names of those that no rule forbade.
+    pub(super) called: Vec<String>,
+    /// Whether a call was made in a way that ends the run: with arguments that a rule's do not fit.
+    pub(super) invalid_call: bool,
+}
+
 impl Turn {
     /// Runs the calls of an answer, in their order. What is not allowed is not run, and the model is told so.
-    /// Gives also whether a call was made in a way that ends the run: with arguments that a rule's do not fit.
-    pub(super) async fn execute(
-        &self,
-        view: &StepView,
-        offer: &Offer,
-        answer: &Answer,
-    ) -> (Vec<(ToolCall, Executed)>, bool) {
-        let mut invalid_call = false;
+    pub(super) async fn execute(&self, view: &StepView, offer: &Offer, answer: &Answer) -> Ran {
+        let mut ran = Ran::default();
         let attached: Vec<&str> = offer.attached.iter().map(String::as_str).collect();
         let mut solver = solver(view);
-        let mut executed = Vec::new();
         let kept = if offer.one_call { 1 } else { usize::MAX };
         for call in answer.calls.iter().take(kept) {
             let mut call = ToolCall { arguments: cleaned(&call.arguments), ..call.clone() };
-            let outcome = match solver.check(&call.name, &attached) {
+            let checked = solver.check(&call.name, &attached);
+            let allowed = checked.is_ok();
+            let outcome = match checked {
                 Err(error) => Executed::Returned(failed(&call, error)),
                 Ok(()) => match self.with_prefilled(&solver, offer, &call) {
                     Err(error) => {
-                        invalid_call = true;
+                        ran.invalid_call = true;
                         Executed::Returned(failed(&call, error))
                     }
                     Ok(arguments) => {
@@ -86,18 +92,20 @@ impl Turn {
                 },
             };
             let outcome = match outcome {
-                Executed::Returned(returned) => {
-                    solver.called(&call.name, &returned.content);
-                    Executed::Returned(cut(returned))
-                }
-                edit @ Executed::Memory(_) => {
-                    solver.called(&call.name, "");
-                    edit
-                }
+                Executed::Returned(returned) => Executed::Returned(cut(returned)),
+                edit @ Executed::Memory(_) => edit,
             };
-            executed.push((call, outcome));
+            if allowed {
+                let returned = match &outcome {
+                    Executed::Returned(returned) => returned.content.as_str(),
+                    Executed::Memory(_) => "",
+                };
+                solver.called(&call.name, returned);
+                ran.called.push(call.name.clone());
+            }
+            ran.executed.push((call, outcome));
         }
-        (executed, invalid_call)
+        ran
     }
 
     /// The arguments of a call with those that a rule sets put over the model's.
@@ -117,10 +125,12 @@ impl Turn {
 }
 
 fn solver(view: &StepView) -> Solver<'_> {
+    // Not simply the last message: the input of a run that was cancelled while it waited may stand after it.
     let last_return = view
         .context
-        .last()
-        .and_then(|message| message.tool_returns.last())
+        .iter()
+        .rev()
+        .find_map(|message| message.tool_returns.last())
         .filter(|_| !view.tools_called.is_empty())
         .map(|returned| returned.content.clone());
     Solver::new(&view.config.tool_rules, view.tools_called.clone(), last_return)

@@ -10,7 +10,8 @@ use std::{
 
 use retold_actors::{Options, Refusal};
 use retold_events::{
-    AgentId, EventType, NewEvent, Role, RunId, StreamId, Timestamp,
+    AgentId, Encoded, EventType, NewEvent, Role, RunId, Seq, StreamId, Timestamp,
+    codec::Event as _,
     run::EndStatus,
     store::{Append, Commit, EventStore, MemoryStore},
 };
@@ -30,15 +31,20 @@ fn fine() -> ScriptedModel {
     ScriptedModel::from_fn(|_| Say::answer("fine"))
 }
 
-/// Writes an event of a type that nobody knows into an agent's stream.
+/// Writes an event of a type that nobody knows into an agent's stream, and gives its place.
 fn poison(store: &dyn EventStore, agent: AgentId) -> u64 {
-    let stream = StreamId::Agent(agent);
-    let expected = store.stream_head(stream).expect("the store is readable");
-    let encoded = retold_events::Encoded {
+    let encoded = Encoded {
         event_type: EventType(60_000),
         version: 1,
         payload: bytes::Bytes::from_static(b"from another time"),
     };
+    write(store, agent, encoded)
+}
+
+/// Writes an event behind everybody's back, and gives its place.
+fn write(store: &dyn EventStore, agent: AgentId, encoded: Encoded) -> u64 {
+    let stream = StreamId::Agent(agent);
+    let expected = store.stream_head(stream).expect("the store is readable");
     let event = NewEvent {
         id: ulid::Ulid::nil(),
         causation: ulid::Ulid::nil(),
@@ -220,8 +226,15 @@ async fn what_an_agent_queued_before_it_failed_is_known_to_its_successor() {
     let (agent, _, open) = left_hanging(&disk).await;
     let (store, _faults) = disk.open();
     let store = Watched::new(store);
-    store.on_read(|read| {
-        if matches!(read, Read::Stream(StreamId::Block(_), _)) { failed() } else { Ok(()) }
+    let loads = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&loads);
+    store.on_read(move |read| match read {
+        Read::Stream(StreamId::Block(_), _) => failed(),
+        Read::Stream(StreamId::Agent(_), Seq(1)) => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        Read::Stream(StreamId::Agent(_), _) | Read::Outputs(_) => Ok(()),
     });
     let gate = Arc::new(Notify::new());
     let mut call = vec![Say::Until(Arc::clone(&gate))];
@@ -249,13 +262,45 @@ async fn what_an_agent_queued_before_it_failed_is_known_to_its_successor() {
     for sending in [first, second] {
         sent.push(in_time(sending).await.unwrap().expect("it was queued").run.id);
     }
-    store.on_read(|_| Ok(()));
     let row = in_time(world.host.run_end(open)).await.unwrap();
     assert_eq!(row.status, RunStatus::Ended(EndStatus::Failed));
     for run in sent {
         let row = in_time(world.host.run_end(run)).await.unwrap();
         assert_eq!(row.status, RunStatus::Ended(EndStatus::Completed));
     }
+    assert_eq!(loads.load(Ordering::SeqCst), 2, "the successor did not have to start anew");
+    audit(disk.contents());
+}
+
+#[tokio::test]
+async fn a_commit_that_the_log_refuses_is_not_acknowledged_and_the_agent_starts_anew() {
+    let disk = Disk::default();
+    let (store, _faults) = disk.open();
+    let world = World::over(store, fine(), Options::default()).await;
+    let agent = world.agent().await;
+    in_time(world.host.run_end(world.send(agent, "one").await)).await.unwrap();
+    // Somebody else writes to its stream, which nobody may.
+    let nobody = RunId::from_uuid(uuid::Uuid::from_u128(1));
+    let event = retold_events::agent::Event::CallbackSent(retold_events::run::CallbackSent {
+        run: nobody,
+        status_code: None,
+        error: None,
+    });
+    write(disk.contents(), agent, event.encode());
+    let refused = in_time(world.try_send(agent, "two", false)).await;
+    assert!(matches!(refused, Err(Refusal::Storage(_))), "{refused:?}");
+    let row = in_time(async {
+        loop {
+            // The actor that was out of step may still be on its way out.
+            if let Ok(sent) = world.try_send(agent, "three", false).await {
+                return world.host.run_end(sent.run.id).await.unwrap();
+            }
+        }
+    })
+    .await;
+    assert_eq!(row.status, RunStatus::Ended(EndStatus::Completed));
+    let texts: Vec<String> = world.said(agent).await.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["one", "fine", "three", "fine"], "what was refused is not there");
     audit(disk.contents());
 }
 

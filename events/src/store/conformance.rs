@@ -27,6 +27,7 @@ pub fn check<S: EventStore>(mut open: impl FnMut() -> S) {
     all_is_read_from_any_position(&open());
     large_values_come_back(&open());
     rows_are_put_and_removed(&open());
+    of_several_changes_of_a_row_the_last_counts(&open());
     rows_are_scanned_from_both_ends(&open());
     two_saved_states_are_kept(&open());
     outputs_are_read_from_a_cursor(&open());
@@ -252,6 +253,28 @@ fn rows_are_put_and_removed<S: EventStore>(store: &S) {
     write(store, &[Commit { rows: vec![put(b"a", None), put(b"zz", None)], ..Commit::default() }]);
     assert_eq!(row(b"a"), None);
     assert_eq!(store.head().position, Position(0), "rows are no events");
+}
+
+fn of_several_changes_of_a_row_the_last_counts<S: EventStore>(store: &S) {
+    let large = "large".repeat(20_000);
+    let values = [None, Some("small"), Some(large.as_str())];
+    let change = |value| put(Table::Agents, b"a", value);
+    for (old, first, last) in values.into_iter().flat_map(|old| {
+        values.into_iter().flat_map(move |first| values.map(|last| (old, first, last)))
+    }) {
+        let of = |rows| Commit { rows, ..Commit::default() };
+        let in_one_commit = vec![of(vec![change(first), change(last)])];
+        let in_two_commits = vec![of(vec![change(first)]), of(vec![change(last)])];
+        for group in [in_one_commit, in_two_commits] {
+            write(store, &[of(vec![change(old)])]);
+            write(store, &group);
+            let found = store.row(Table::Agents, b"a").expect("reads");
+            assert!(found.as_deref() == last.map(str::as_bytes), "the last change counts");
+            let scan = Scan { limit: 9, ..Scan::default() };
+            let rows = store.rows(Table::Agents, &scan).expect("reads");
+            assert_eq!(rows.len(), usize::from(last.is_some()));
+        }
+    }
 }
 
 fn rows_are_scanned_from_both_ends<S: EventStore>(store: &S) {

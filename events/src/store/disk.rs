@@ -16,6 +16,7 @@ mod values;
 mod write;
 
 use std::{
+    collections::BTreeSet,
     io,
     ops::{Bound, ControlFlow},
     path::Path,
@@ -71,6 +72,8 @@ struct Writer {
     /// Number of the last group.
     group: u64,
     tips: Tips,
+    /// Tables that may hold rows in pieces. Only their old rows are read before they are replaced.
+    cut_tables: BTreeSet<Table>,
     state: State,
 }
 
@@ -112,6 +115,7 @@ impl SledStore {
             head_file,
             group: now.group,
             tips: Tips::default(),
+            cut_tables: cut_tables(&tree)?,
             state: State::Open,
         };
         let (writer, head) = (Mutex::new(writer), Mutex::new(now.head));
@@ -336,6 +340,23 @@ fn tip_of(tree: &Tree, stream: StreamId) -> Result<Tip, StoreError> {
         Ok(ControlFlow::Break(()))
     })?;
     Ok(tip)
+}
+
+/// The tables that hold rows in pieces.
+///
+/// One look at each table, however much it holds: naming the rows instead would read every piece at each start.
+fn cut_tables(tree: &Tree) -> Result<BTreeSet<Table>, StoreError> {
+    let mut found = BTreeSet::new();
+    for table in Table::ALL {
+        let first_piece = |key| Key::Chunk(key, 0).encode();
+        let lower = Bound::Included(first_piece(Key::Row(table, Vec::new()).encode()));
+        let upper = Bound::Excluded(first_piece(Key::end_of_rows(table)));
+        tree.scan((lower, upper), false, |_, _| {
+            found.insert(table);
+            Ok(ControlFlow::Break(()))
+        })?;
+    }
+    Ok(found)
 }
 
 /// The last key in a range.

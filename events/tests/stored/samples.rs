@@ -522,6 +522,7 @@ fn steps_ended() -> Vec<agent::Event> {
             outcome,
             input_enters: true,
             messages: vec![message(Role::Assistant), message(Role::Tool)],
+            tools_called: vec!["memory_insert".to_owned()],
             usage: usage(),
             prompt_hash: Some([9; 16]),
             stop_reason,

@@ -240,6 +240,10 @@ impl Rows<'_> {
     }
 
     fn deleted(&mut self) {
+        // Nobody is left to say that its callbacks were sent.
+        for run in self.state.callbacks.keys() {
+            self.remove(Table::OpenRuns, run.as_bytes().to_vec());
+        }
         self.remove(Table::Agents, self.state.id.as_bytes().to_vec());
         self.tags(&self.state.config.tags, &[]);
         for block in &self.state.blocks {

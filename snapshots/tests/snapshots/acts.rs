@@ -253,6 +253,11 @@ impl World {
             run: run.id,
             step: step.id,
             input_enters: !run.input_entered && !messages.is_empty(),
+            tools_called: messages
+                .iter()
+                .flat_map(|said| &said.tool_calls)
+                .map(|call| call.name.clone())
+                .collect(),
             messages,
             outcome,
             usage: Usage { prompt_tokens, completion_tokens: 5, ..Usage::default() },

@@ -351,25 +351,107 @@ fn a_group_takes_one_key_per_stream_and_one_for_itself() {
     assert_eq!(keys_of(&store), expected);
 }
 
+/// Sizes a value goes through, `None` when it is removed, and the pieces it then has.
+const SIZES: [(Option<usize>, usize); 8] = [
+    (Some(300_000), 5),
+    (Some(70_000), 2),
+    (Some(10), 0),
+    (Some(70_000), 2),
+    (None, 0),
+    (Some(10), 0),
+    (Some(300_000), 5),
+    (None, 0),
+];
+
 #[test]
 fn a_replaced_row_leaves_no_piece_behind() {
+    for reopens in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path()).unwrap();
+        for (length, pieces) in SIZES {
+            let value = length.map(|length| Bytes::from(vec![7; length]));
+            let change = RowChange { table: Table::Messages, key: b"m".to_vec(), value };
+            store.append(&[Commit { rows: vec![change], ..Commit::default() }]).unwrap();
+            let expected = usize::from(length.is_some()) + pieces;
+            assert_eq!(keys_of(&store).len(), 1 + expected, "the tail, the row and its pieces");
+            if reopens {
+                drop(store);
+                store = open(dir.path()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_replaced_or_outdated_saved_state_leaves_no_piece_behind() {
+    for reopens in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path()).unwrap();
+        let mut seq = 1;
+        for (length, pieces) in SIZES {
+            // One place is written again and again, until two newer ones put an end to it.
+            let states = match length {
+                Some(length) => vec![(seq, length)],
+                None => vec![(seq + 1, 10), (seq + 2, 10)],
+            };
+            let snapshots = states.iter().map(|&(seq, length)| SavedState {
+                stream: agent(1),
+                seq: Seq(seq),
+                bytes: Bytes::from(vec![3; length]),
+            });
+            let commit = Commit { snapshots: snapshots.collect(), ..Commit::default() };
+            store.append(&[commit]).unwrap();
+            let chunks = keys_of(&store).iter().filter(|key| matches!(key, Key::Chunk(..))).count();
+            assert_eq!(chunks, pieces);
+            if length.is_none() {
+                seq += 3;
+            }
+            if reopens {
+                drop(store);
+                store = open(dir.path()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn old_rows_are_read_only_in_tables_that_hold_pieces() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
-    let put = |length: Option<usize>| {
-        let value = length.map(|length| Bytes::from(vec![7; length]));
-        let change = RowChange { table: Table::Messages, key: b"m".to_vec(), value };
+    let put = |store: &SledStore, table, length| {
+        let value = Some(Bytes::from(vec![7; length]));
+        let change = RowChange { table, key: b"\xff\xff".to_vec(), value };
         store.append(&[Commit { rows: vec![change], ..Commit::default() }]).unwrap();
     };
-    let keys = || keys_of(&store);
-    put(Some(300_000));
-    assert_eq!(keys().len(), 2 + 5, "the tail, the row and its pieces");
-    put(Some(70_000));
-    assert_eq!(keys().len(), 2 + 2);
-    put(Some(10));
-    assert_eq!(keys().len(), 2);
-    put(Some(70_000));
-    put(None);
-    assert_eq!(keys(), [Key::Tail]);
+    let cut = |store: &SledStore| Vec::from_iter(store.lock_writer().cut_tables.clone());
+    for table in Table::ALL {
+        put(&store, table, 10);
+    }
+    assert_eq!(cut(&store), []);
+    put(&store, Table::Tags, 70_000);
+    put(&store, Table::Feedback, 70_000);
+    assert_eq!(cut(&store), [Table::Tags, Table::Feedback]);
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert_eq!(cut(&store), [Table::Tags, Table::Feedback]);
+    put(&store, Table::Tags, 10);
+    drop(store);
+    assert_eq!(cut(&open(dir.path()).unwrap()), [Table::Feedback]);
+}
+
+/// Every piece belongs to a value that is there and has so many.
+fn assert_no_piece_is_left_over(store: &SledStore) {
+    for key in keys_of(store) {
+        if let Key::Chunk(owner, index) = key {
+            let stored = store.tree.get(&owner).unwrap();
+            let pieces = stored.as_deref().map_or(0, values::pieces_of);
+            assert!(
+                index < pieces,
+                "piece {index} of {:?}, which has {pieces}",
+                Key::decode(&owner)
+            );
+        }
+    }
 }
 
 /// A random commit in numbers, which stay readable when a case fails.
@@ -413,7 +495,7 @@ fn commit_of((appends, rows, outputs, snapshots): &Draft) -> Commit {
     made.snapshots.extend(snapshots.map(|(stream, seq)| SavedState {
         stream: agent(stream),
         seq: Seq(seq),
-        bytes: Bytes::from(vec![2; 20]),
+        bytes: Bytes::from(vec![2; if seq % 2 == 0 { 20 } else { 70_000 }]),
     }));
     made
 }
@@ -452,6 +534,7 @@ proptest! {
                 prop_assert_eq!(store.snapshot(stream, until).unwrap(), model.snapshot(stream, until).unwrap());
             }
         }
+        assert_no_piece_is_left_over(&store);
         for table in [Table::Runs, Table::Agents] {
             let scan = Scan { limit: 99, ..Scan::default() };
             prop_assert!(store.rows(table, &scan).unwrap() == model.rows(table, &scan).unwrap());

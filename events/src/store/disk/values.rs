@@ -22,7 +22,7 @@ const CUT_BYTES: usize = 1 + 2 + 4 + 4 + CRC_BYTES;
 /// Adds to `changes` what `body` under `key` takes.
 pub(super) fn put(changes: &mut Changes, key: Vec<u8>, body: &[u8]) {
     let mut value = Vec::with_capacity(body.len().min(VALUE_BYTES) + 1 + CRC_BYTES);
-    if body.len() < PIECE_BYTES {
+    if !is_cut(body) {
         value.put_u8(WHOLE);
         value.put_slice(body);
     } else {
@@ -42,16 +42,26 @@ pub(super) fn put(changes: &mut Changes, key: Vec<u8>, body: &[u8]) {
     changes.insert(key, Some(value));
 }
 
-/// Adds to `changes` the removal of `key` and of the pieces of `stored`, what is there now.
-pub(super) fn remove(changes: &mut Changes, key: Vec<u8>, stored: &[u8]) {
-    for index in 0..pieces_of(stored) {
+/// Whether [`put`] cuts `body` into pieces.
+pub(super) fn is_cut(body: &[u8]) -> bool {
+    body.len() >= PIECE_BYTES
+}
+
+/// Adds to `changes` what `body` under `key` takes, or its removal, so that none of the `pieces` there now is left over.
+pub(super) fn replace(changes: &mut Changes, key: Vec<u8>, pieces: u16, body: Option<&[u8]>) {
+    for index in 0..pieces {
         changes.insert(Key::Chunk(key.clone(), index).encode(), None);
     }
-    changes.insert(key, None);
+    match body {
+        Some(body) => put(changes, key, body),
+        None => {
+            changes.insert(key, None);
+        }
+    }
 }
 
 /// How many pieces a stored value has beside it.
-fn pieces_of(stored: &[u8]) -> u16 {
+pub(super) fn pieces_of(stored: &[u8]) -> u16 {
     match stored {
         [CUT, high, low, ..] => u16::from_be_bytes([*high, *low]),
         _ => 0,
@@ -169,7 +179,7 @@ mod tests {
             assert_eq!(read(&changes).unwrap().unwrap(), body, "{length}");
             let stored = changes[&key()].clone().unwrap();
             let mut removals = Changes::new();
-            remove(&mut removals, key(), &stored);
+            replace(&mut removals, key(), pieces_of(&stored), None);
             assert_eq!(changes.keys().collect::<Vec<_>>(), removals.keys().collect::<Vec<_>>());
         }
     }

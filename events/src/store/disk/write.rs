@@ -2,7 +2,10 @@
 //!
 //! Each key costs sled as much as the rest of a small commit, so there is none that a read does not need.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use bytes::{BufMut, Bytes};
 
@@ -10,7 +13,7 @@ use super::{SledStore, Writer, feed::Group, head::SavedHead, keys::Key, span, va
 use crate::{
     Seq, StreamId,
     store::{
-        Head, KEPT_SNAPSHOTS, StoreError,
+        Head, KEPT_SNAPSHOTS, StoreError, Table,
         group::Plan,
         sled::{Changes, io_failure},
     },
@@ -33,7 +36,7 @@ impl SledStore {
             let group = Group { number, last, at, chain, streams };
             values::put(&mut changes, Key::Feed(plan.first).encode(), &group.encode());
         }
-        self.add_derived(&mut changes, plan)?;
+        self.add_derived(&mut changes, &mut writer.cut_tables, plan)?;
         self.tree.write(changes)?;
         writer
             .head_file
@@ -47,14 +50,18 @@ impl SledStore {
     }
 
     /// Adds rows, output and saved states.
-    fn add_derived(&self, changes: &mut Changes, plan: &Plan<'_>) -> Result<(), StoreError> {
+    fn add_derived(
+        &self,
+        changes: &mut Changes,
+        cut_tables: &mut BTreeSet<Table>,
+        plan: &Plan<'_>,
+    ) -> Result<(), StoreError> {
         // The last change of a row counts, and only that one is written.
         let mut rows = BTreeMap::new();
         let mut saved: BTreeMap<StreamId, BTreeMap<Seq, &Bytes>> = BTreeMap::new();
         for commit in &plan.accepted {
             for change in &commit.rows {
-                let key = Key::Row(change.table, change.key.clone()).encode();
-                rows.insert(key, change.value.as_ref());
+                rows.insert((change.table, &change.key), change.value.as_ref());
             }
             for batch in &commit.outputs {
                 let mut body = Vec::with_capacity(8 + batch.items.len());
@@ -66,27 +73,18 @@ impl SledStore {
                 saved.entry(state.stream).or_default().insert(state.seq, &state.bytes);
             }
         }
-        for (key, value) in rows {
-            self.replace(changes, key, value)?;
+        for ((table, key), value) in rows {
+            let key = Key::Row(table, key.clone()).encode();
+            let old = if cut_tables.contains(&table) { self.tree.get(&key)? } else { None };
+            let pieces = old.as_deref().map_or(0, values::pieces_of);
+            let value = value.map(|value| &value[..]);
+            if value.is_some_and(values::is_cut) {
+                cut_tables.insert(table);
+            }
+            values::replace(changes, key, pieces, value);
         }
         for (stream, states) in saved {
             self.keep_newest(changes, stream, &states)?;
-        }
-        Ok(())
-    }
-
-    /// Adds the change of a key that may be there already, so that no piece of the old value stays.
-    fn replace(
-        &self,
-        changes: &mut Changes,
-        key: Vec<u8>,
-        value: Option<&Bytes>,
-    ) -> Result<(), StoreError> {
-        if let Some(stored) = self.tree.get(&key)? {
-            values::remove(changes, key.clone(), &stored);
-        }
-        if let Some(value) = value {
-            values::put(changes, key, value);
         }
         Ok(())
     }
@@ -98,22 +96,21 @@ impl SledStore {
         stream: StreamId,
         states: &BTreeMap<Seq, &Bytes>,
     ) -> Result<(), StoreError> {
-        let mut seqs: Vec<Seq> = states.keys().copied().collect();
+        // What is there and what is new, with the number of pieces that are there.
+        let mut pieces: BTreeMap<Seq, u16> = states.keys().map(|seq| (*seq, 0)).collect();
         let all = span(&Key::Snapshot(stream, Seq(0)), &Key::Snapshot(stream, Seq(u64::MAX)));
-        self.tree.scan(all, false, |key, _| {
+        self.tree.scan(all, false, |key, stored| {
             if let Some(Key::Snapshot(_, seq)) = Key::decode(key) {
-                seqs.push(seq);
+                pieces.insert(seq, values::pieces_of(stored));
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        seqs.sort_unstable_by(|a, b| b.cmp(a));
-        seqs.dedup();
-        for (index, seq) in seqs.into_iter().enumerate() {
+        for (index, (seq, pieces)) in pieces.into_iter().rev().enumerate() {
             let bytes = states.get(&seq).copied();
             let is_kept = index < KEPT_SNAPSHOTS;
             if bytes.is_some() || !is_kept {
-                let bytes = bytes.filter(|_| is_kept);
-                self.replace(changes, Key::Snapshot(stream, seq).encode(), bytes)?;
+                let bytes = bytes.filter(|_| is_kept).map(|bytes| &bytes[..]);
+                values::replace(changes, Key::Snapshot(stream, seq).encode(), pieces, bytes);
             }
         }
         Ok(())
