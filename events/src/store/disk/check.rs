@@ -29,7 +29,18 @@ pub(super) fn before_opening(
     directory: &Directory,
     saved: Option<SavedHead>,
 ) -> Result<(), StoreError> {
-    if !directory.has_log() || directory.is_clean() {
+    if !directory.has_log() {
+        // Opening would make an empty one, and then nothing would tell that another is missing.
+        return match saved {
+            Some(saved) if saved.group > 0 => Err(StoreError::NotTheLog {
+                dir: directory.path().display().to_string(),
+                detail: "the log itself is missing".to_owned(),
+            }),
+            Some(_) | None => Ok(()),
+        };
+    }
+    // Without its head file a log may be any log, however cleanly it was closed.
+    if directory.is_clean() && saved.is_some() {
         return Ok(());
     }
     let Some(trial) = directory.copy_for_trial()? else {
@@ -41,7 +52,24 @@ pub(super) fn before_opening(
         tree.close()
     });
     directory.remove_trial()?;
-    result
+    result.map_err(|error| of_the_log(error, directory))
+}
+
+/// What is wrong with the copy is wrong with the log, and the copy is gone.
+fn of_the_log(error: StoreError, directory: &Directory) -> StoreError {
+    match error {
+        StoreError::Damaged { place: _, detail } => StoreError::Damaged {
+            place: format!("the log in {}", directory.path().display()),
+            detail: format!("{detail}; nothing was changed, restore a backup"),
+        },
+        StoreError::InUse { .. }
+        | StoreError::NewerFormat { .. }
+        | StoreError::Unusable { .. }
+        | StoreError::NotTheLog { .. }
+        | StoreError::Full
+        | StoreError::Io(_)
+        | StoreError::Closed(_) => error,
+    }
 }
 
 /// Compares an open log with its head file, and gives where the log ends. It may be longer: a crash can come between the

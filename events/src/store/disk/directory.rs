@@ -39,6 +39,9 @@ impl Directory {
     /// Creates the directory if need be, locks it, and checks that this program can read it. Changes nothing else.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let unusable = |source| StoreError::Unusable { dir: path.display().to_string(), source };
+        if path.exists() && !path.is_dir() {
+            return Err(unusable(io::Error::other("it is a file, not a directory")));
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let lock = File::options()
             .read(true)
