@@ -17,14 +17,17 @@ use retold_events::{
     BlockId, MessageId, RunId, ToolId, agent::Config, block::Block, run::FeedbackGiven,
 };
 use retold_snapshots::agent::State;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-pub(crate) use begin::{bytes_of, count, first_messages, prepare, stored_boot, system_message};
+pub(crate) use begin::{
+    bytes_of, count, first_messages, prepare, same_request, stored_boot, system_message,
+};
 pub(crate) use live::{EditedBlocks, Gauges, Live, Shared};
 pub(crate) use refresh::versions;
 
 use crate::{
     CallbackResult, Refusal,
+    bound::Share,
     directory::Hold,
     run::{CancelOutcome, NewMessage, Prepared, Sent},
     turn::Report,
@@ -180,12 +183,12 @@ impl Message {
 /// A run's share of the bounds, given back when it ends.
 #[derive(Debug)]
 pub(crate) struct Permits {
-    _agent: OwnedSemaphorePermit,
-    _server: OwnedSemaphorePermit,
+    _agent: Share,
+    _server: Share,
 }
 
 impl Permits {
-    pub(crate) fn new(agent: OwnedSemaphorePermit, server: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(agent: Share, server: Share) -> Self {
         Self { _agent: agent, _server: server }
     }
 }

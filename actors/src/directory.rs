@@ -2,8 +2,12 @@
 //!
 //! An agent is activated at most once at a time, however many ask for it. An idle agent is put to sleep when awake ones
 //! fill more memory than they may; it is removed from here first, under the lock, so nobody can reach an agent that is
-//! about to end. Failures are counted per place in the history: an event that fails three times puts its agent into
-//! quarantine, and everybody else goes on.
+//! about to end. An actor that failed keeps its place until the agent is woken again, which waits for what it had queued.
+//!
+//! Failures are counted per place in the history: an agent that fails three times at one is put into quarantine until
+//! the next start, and everybody else goes on. Its failures are forgotten when it fails at another place, or once it is
+//! put to sleep: then it has ended all that was under way. An actor that ends because a commit was refused has not
+//! failed, for the next one is as if nothing had been asked; unless it was begun with something to recover, and still is.
 
 use std::{
     collections::HashMap,
@@ -13,24 +17,29 @@ use std::{
     },
 };
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use retold_events::{AgentId, Seq, store::Commit};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent,
+};
+use retold_events::{AgentId, RunId, Seq, store::Commit};
 use retold_snapshots::{
     agent::State,
     load::{self, LoadError, Loaded},
 };
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
     Refusal,
     agent::{
-        Gauges, Message, Shared,
-        actor::{AgentActor, Arguments},
+        Gauges, Message, Permits, Shared,
+        actor::{AgentActor, Arguments, Diverged},
     },
+    bound::{Bound, Share},
 };
 
 /// Failures at one place of a history after which its agent is quarantined.
 const FAILURES: u32 = 3;
+/// How often one request begins anew when it finds an actor that has just failed.
+const WAKINGS: usize = 3;
 /// Histories folded at the same time at most. More would only wait for the same disk.
 const ACTIVATIONS: usize = 32;
 
@@ -40,7 +49,9 @@ pub(crate) struct Directory {
     shared: Shared,
     supervisor: ActorCell,
     slots: Mutex<HashMap<AgentId, Arc<Slot>>>,
-    by_actor: Mutex<HashMap<ActorId, AgentId>>,
+    actors: Actors,
+    /// Open runs of the server.
+    open_runs: Arc<Bound>,
     failures: Mutex<HashMap<AgentId, Failures>>,
     activations: Semaphore,
     uses: AtomicU64,
@@ -53,8 +64,8 @@ pub(crate) struct Slot {
     /// Requests that hold the agent at this moment.
     holders: AtomicUsize,
     last_use: AtomicU64,
-    /// Open runs of the agent; outlives the actor, so that the bound does too.
-    queue: Arc<Semaphore>,
+    /// Open runs of the agent.
+    queue: Arc<Bound>,
 }
 
 #[derive(Debug)]
@@ -63,11 +74,37 @@ struct Awake {
     gauges: Arc<Gauges>,
 }
 
+/// Whose an actor is. Each is noted here before it hears its first message, so that it cannot fail unknown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Actors(Arc<Mutex<HashMap<ActorId, Known>>>);
+
+/// What stays known of an actor when it ends.
 #[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) agent: AgentId,
+    pub(crate) gauges: Arc<Gauges>,
+    /// Where in the history it began, if it had something to recover there.
+    pub(crate) recovered_at: Option<Seq>,
+}
+
+/// How an actor ended.
+#[derive(Debug)]
+enum Ending {
+    /// It was told to.
+    Stopped,
+    /// A commit of it was refused.
+    Diverged,
+    /// It gave an error, or panicked.
+    Failed(String),
+}
+
+#[derive(Debug, Default)]
 struct Failures {
-    at: Option<Seq>,
+    at: Seq,
     count: u32,
     reason: String,
+    /// Runs that were open when it failed last.
+    open_runs: Vec<RunId>,
 }
 
 /// A hold on an awake agent: while it lives the agent is not put to sleep.
@@ -76,7 +113,26 @@ pub(crate) struct Hold {
     slot: Arc<Slot>,
 }
 
+impl Actors {
+    pub(crate) fn note(&self, actor: ActorId, known: Known) {
+        self.lock().insert(actor, known);
+    }
+
+    fn forget(&self, actor: ActorId) -> Option<Known> {
+        self.lock().remove(&actor)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ActorId, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Awake {
+    /// Whether its actor hears nothing any more.
+    fn is_over(&self) -> bool {
+        self.actor.get_status() >= ActorStatus::Stopping
+    }
+
     fn is_deleted(&self) -> bool {
         self.gauges.seen.load().as_ref().is_some_and(|seen| seen.state.deleted)
     }
@@ -92,8 +148,8 @@ impl Hold {
     }
 
     /// A share of the agent's queue; `None` when it is full.
-    pub(crate) fn queue(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slot.queue).try_acquire_owned().ok()
+    pub(crate) fn queue(&self) -> Option<Share> {
+        self.slot.queue.try_take()
     }
 }
 
@@ -111,12 +167,13 @@ impl Drop for Hold {
 }
 
 impl Directory {
-    pub(crate) fn new(shared: Shared, supervisor: ActorCell) -> Self {
+    pub(crate) fn new(shared: Shared, supervisor: ActorCell, open_runs: Arc<Bound>) -> Self {
         Self {
             shared,
             supervisor,
             slots: Mutex::default(),
-            by_actor: Mutex::default(),
+            actors: Actors::default(),
+            open_runs,
             failures: Mutex::default(),
             activations: Semaphore::new(ACTIVATIONS),
             uses: AtomicU64::new(0),
@@ -126,7 +183,7 @@ impl Directory {
     /// The agent if it is awake.
     pub(crate) fn awake(&self, id: AgentId) -> Option<Hold> {
         let slots = self.slots();
-        let slot = slots.get(&id).filter(|slot| slot.awake.initialized())?;
+        let slot = slots.get(&id).filter(|slot| slot.is_awake())?;
         Some(self.hold(slot))
     }
 
@@ -135,22 +192,38 @@ impl Directory {
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::Quarantined`], or what storage gives.
     pub(crate) async fn wake(&self, id: AgentId) -> Result<Hold, Refusal> {
-        self.check_quarantine(id)?;
-        let hold = {
-            let mut slots = self.slots();
-            let slot = slots
-                .entry(id)
-                .or_insert_with(|| Arc::new(Slot::new(self.shared.options.queue_bound)));
-            self.hold(slot)
-        };
-        let woken = hold.slot.awake.get_or_try_init(|| self.activate(id)).await;
-        match woken.map(Awake::is_deleted) {
-            Ok(false) => Ok(hold),
-            Ok(true) => Err(Refusal::no_agent(id)),
-            Err(refusal) => {
-                self.let_go(id, hold);
-                Err(refusal)
+        for _ in 0..WAKINGS {
+            let hold = self.place(id);
+            match hold.slot.awake.get_or_try_init(|| self.activate(id, &hold.slot)).await {
+                Ok(awake) if awake.is_over() => {
+                    // What it had queued is part of the history: the next one begins once that is written.
+                    self.shared.log.append(Commit::default()).await?;
+                    self.give_up(id, &hold.slot);
+                }
+                Ok(awake) if awake.is_deleted() => return Err(Refusal::no_agent(id)),
+                Ok(_) => return Ok(hold),
+                Err(refusal) => {
+                    self.let_go(id, hold);
+                    return Err(refusal);
+                }
             }
+        }
+        Err(Refusal::Storage("the agent fails as soon as it is woken; try again".to_owned()))
+    }
+
+    /// The agent's place, made if it has none.
+    fn place(&self, id: AgentId) -> Hold {
+        let mut slots = self.slots();
+        let slot =
+            slots.entry(id).or_insert_with(|| Arc::new(Slot::new(self.shared.options.queue_bound)));
+        self.hold(slot)
+    }
+
+    /// Removes the place of an actor that is over, unless that was done.
+    fn give_up(&self, id: AgentId, slot: &Arc<Slot>) {
+        let mut slots = self.slots();
+        if slots.get(&id).is_some_and(|known| Arc::ptr_eq(known, slot)) {
+            slots.remove(&id);
         }
     }
 
@@ -172,31 +245,38 @@ impl Directory {
         Hold { slot: Arc::clone(slot) }
     }
 
-    async fn activate(&self, id: AgentId) -> Result<Awake, Refusal> {
+    async fn activate(&self, id: AgentId, slot: &Slot) -> Result<Awake, Refusal> {
+        self.check_quarantine(id)?;
         let _turn = self.activations.acquire().await.map_err(|_| Refusal::Draining)?;
-        if self.failed_before(id) {
-            // What the failed actor had queued is part of the history: this one waits until it is written.
-            self.shared.log.append(Commit::default()).await?;
-        }
-        let loaded = self.load(id).await?;
+        let loaded = self.load(id).await.inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Quarantined { .. }) {
+                self.abandon_runs(id);
+            }
+        })?;
         if loaded.state.deleted {
             return Err(Refusal::no_agent(id));
         }
         let at = loaded.seq;
         let gauges = Arc::new(Gauges::default());
-        let arguments =
-            Arguments { shared: self.shared.clone(), loaded, gauges: Arc::clone(&gauges) };
+        // They were admitted before and are not refused now; but they count.
+        let permit = |&run| (run, Permits::new(slot.queue.take(), self.open_runs.take()));
+        let arguments = Arguments {
+            shared: self.shared.clone(),
+            permits: loaded.state.open_runs.keys().map(permit).collect(),
+            loaded,
+            gauges: Arc::clone(&gauges),
+            actors: self.actors.clone(),
+        };
         let spawned =
             Actor::spawn_linked(None, AgentActor, arguments, self.supervisor.clone()).await;
         match spawned {
-            Ok((actor, _)) => {
-                self.by_actor
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(actor.get_id(), id);
-                Ok(Awake { actor, gauges })
+            Ok((actor, _)) => Ok(Awake { actor, gauges }),
+            Err(error) => {
+                let reason = error.to_string();
+                self.note_failure(id, at, &reason, &gauges);
+                self.check_quarantine(id)?;
+                Err(Refusal::Storage(reason))
             }
-            Err(error) => Err(self.note_failure(id, Some(at), &error.to_string())),
         }
     }
 
@@ -219,53 +299,61 @@ impl Directory {
             Ok(Err(error @ LoadError::Event { .. })) => {
                 Err(Refusal::Quarantined { agent: id, reason: error.to_string() })
             }
-            Err(_) => Err(self.note_failure(id, None, "its history could not be folded")),
+            Err(_) => Err(Refusal::Quarantined {
+                agent: id,
+                reason: "its history could not be folded".to_owned(),
+            }),
         }
     }
 
-    fn failed_before(&self, id: AgentId) -> bool {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
-    }
-
+    /// Refuses an agent in quarantine. Nothing will come of its open runs: those who follow them are told.
     fn check_quarantine(&self, id: AgentId) -> Result<(), Refusal> {
-        match self.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            Some(failures) if failures.count >= FAILURES => {
-                Err(Refusal::Quarantined { agent: id, reason: failures.reason.clone() })
+        let reason = match self.failures().get(&id) {
+            Some(failures) if failures.count >= FAILURES => failures.reason.clone(),
+            Some(_) | None => return Ok(()),
+        };
+        self.abandon_runs(id);
+        Err(Refusal::Quarantined { agent: id, reason })
+    }
+
+    fn abandon_runs(&self, id: AgentId) {
+        if let Some(failures) = self.failures().get(&id) {
+            for &run in &failures.open_runs {
+                self.shared.hub.abandon(run);
             }
-            Some(_) | None => Ok(()),
         }
     }
 
-    fn note_failure(&self, id: AgentId, at: Option<Seq>, reason: &str) -> Refusal {
+    fn note_failure(&self, id: AgentId, at: Seq, reason: &str, gauges: &Gauges) {
         tracing::error!(agent = %id, ?at, reason, "an agent failed");
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = failures.entry(id).or_insert(Failures { at, count: 0, reason: String::new() });
+        let mut failures = self.failures();
+        let known = failures.entry(id).or_default();
         if known.at != at {
-            *known = Failures { at, count: 0, reason: String::new() };
+            *known = Failures { at, ..Failures::default() };
         }
         known.count += 1;
-        known.reason = format!(
-            "failed {} times after event {}: {reason}",
-            known.count,
-            at.map_or(0, |seq| seq.0)
-        );
-        Refusal::Quarantined { agent: id, reason: known.reason.clone() }
+        known.reason = format!("failed {} times after event {}: {reason}", known.count, at.0);
+        if let Some(seen) = &*gauges.seen.load() {
+            known.open_runs = seen.state.open_runs.keys().copied().collect();
+        }
     }
 
-    /// Forgets an actor that ended. Gives its agent when it failed, so that its open runs can be recovered.
-    fn ended(&self, actor: ActorId, failure: Option<&str>) -> Option<AgentId> {
-        let id = self.by_actor.lock().unwrap_or_else(PoisonError::into_inner).remove(&actor)?;
-        let at = {
-            let mut slots = self.slots();
-            let same = |slot: &Arc<Slot>| {
-                slot.awake.get().is_some_and(|awake| awake.actor.get_id() == actor)
-            };
-            let slot = if slots.get(&id).is_some_and(same) { slots.remove(&id) } else { None };
-            let seen = slot.and_then(|slot| slot.awake.get()?.gauges.seen.load_full());
-            seen.map(|seen| seen.seq)
-        };
-        let _ = self.note_failure(id, at, failure?);
-        Some(id)
+    /// Notes how an actor ended. Gives its agent when it did not end by itself, so that its open runs can be recovered.
+    fn ended(&self, actor: ActorId, ending: Ending) -> Option<AgentId> {
+        let Known { agent, gauges, recovered_at } = self.actors.forget(actor)?;
+        match ending {
+            Ending::Stopped => return None,
+            Ending::Failed(reason) => {
+                let at = gauges.seen.load().as_ref().map_or(Seq::default(), |seen| seen.seq);
+                self.note_failure(agent, at, &reason, &gauges);
+            }
+            Ending::Diverged => {
+                if let Some(at) = recovered_at {
+                    self.note_failure(agent, at, &Diverged.to_string(), &gauges);
+                }
+            }
+        }
+        Some(agent)
     }
 
     /// Puts idle agents to sleep, longest unused first, until the awake ones fit into their budget; deleted ones always.
@@ -293,9 +381,10 @@ impl Directory {
             slots.remove(&id);
             bytes -= size;
             slept += 1;
-            if let Some(awake) = slot.awake.get() {
-                // It may have failed meanwhile: then there is nothing to put to sleep.
-                let _ = awake.actor.send_message(Message::Sleep);
+            let told = slot.awake.get().map(|awake| awake.actor.send_message(Message::Sleep));
+            // Where it has failed meanwhile there is nothing to put to sleep, and nothing to forget.
+            if let Some(Ok(())) = told {
+                self.failures().remove(&id);
             }
         }
         slept
@@ -312,19 +401,22 @@ impl Directory {
     /// Agents that have something under way.
     pub(crate) fn busy(&self) -> Vec<Hold> {
         let slots = self.slots();
-        let busy = slots
-            .values()
-            .filter(|slot| slot.awake.get().is_some_and(|awake| awake.gauges.is_busy()));
+        let is_busy = |awake: &Awake| !awake.is_over() && awake.gauges.is_busy();
+        let busy = slots.values().filter(|slot| slot.awake.get().is_some_and(is_busy));
         busy.map(|slot| self.hold(slot)).collect()
     }
 
     /// How many agents are awake.
     pub(crate) fn count_awake(&self) -> usize {
-        self.slots().values().filter(|slot| slot.awake.initialized()).count()
+        self.slots().values().filter(|slot| slot.is_awake()).count()
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<AgentId, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<AgentId, Failures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -334,8 +426,12 @@ impl Slot {
             awake: OnceCell::new(),
             holders: AtomicUsize::new(0),
             last_use: AtomicU64::new(0),
-            queue: Arc::new(Semaphore::new(queue_bound)),
+            queue: Bound::new(queue_bound),
         }
+    }
+
+    fn is_awake(&self) -> bool {
+        self.awake.get().is_some_and(|awake| !awake.is_over())
     }
 }
 
@@ -382,9 +478,14 @@ impl Actor for Supervisor {
     ) -> Result<(), ActorProcessingErr> {
         let Some((directory, recover)) = &keeping.0 else { return Ok(()) };
         let failed = match event {
-            SupervisionEvent::ActorTerminated(cell, ..) => directory.ended(cell.get_id(), None),
+            SupervisionEvent::ActorTerminated(cell, ..) => {
+                directory.ended(cell.get_id(), Ending::Stopped)
+            }
+            SupervisionEvent::ActorFailed(cell, error) if error.is::<Diverged>() => {
+                directory.ended(cell.get_id(), Ending::Diverged)
+            }
             SupervisionEvent::ActorFailed(cell, error) => {
-                directory.ended(cell.get_id(), Some(&error.to_string()))
+                directory.ended(cell.get_id(), Ending::Failed(error.to_string()))
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => None,
         };

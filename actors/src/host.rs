@@ -23,12 +23,13 @@ use retold_snapshots::{
     block,
     query::{self, QueryError},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     Options, Refusal,
     agent::{Gated, Message, Reply, Shared},
     block::Blocks,
+    bound::Bound,
     directory::{Directory, Hold, Supervisor, Told},
     hub::Hub,
     toolbox::Builtins,
@@ -87,7 +88,7 @@ impl WeakHost {
 struct Inner {
     shared: Shared,
     directory: Arc<Directory>,
-    open_runs: Arc<Semaphore>,
+    open_runs: Arc<Bound>,
     /// Whether the tokenizer's vocabulary is in memory.
     counts: AtomicBool,
 }
@@ -119,12 +120,14 @@ impl Host {
         let (supervisor, _) = Actor::spawn(None, Supervisor, ())
             .await
             .map_err(|error| OpenError::Supervisor(error.to_string()))?;
-        let directory = Arc::new(Directory::new(shared.clone(), supervisor.get_cell()));
+        let open_runs = Bound::new(shared.options.max_open_runs);
+        let directory =
+            Directory::new(shared.clone(), supervisor.get_cell(), Arc::clone(&open_runs));
+        let directory = Arc::new(directory);
         let (recover, failed) = mpsc::channel(1024);
         supervisor
             .send_message(Told::Keep(Arc::clone(&directory), recover))
             .map_err(|error| OpenError::Supervisor(error.to_string()))?;
-        let open_runs = Arc::new(Semaphore::new(shared.options.max_open_runs));
         let host =
             Self(Arc::new(Inner { shared, directory, open_runs, counts: AtomicBool::new(false) }));
         let weak = WeakHost(Arc::downgrade(&host.0));
@@ -153,7 +156,7 @@ impl Host {
             match self.0.directory.wake(agent).await {
                 Ok(_) => {}
                 Err(Refusal::Storage(_)) => {
-                    tokio::spawn(upkeep::recover(WeakHost(Arc::downgrade(&self.0)), agent));
+                    tokio::spawn(upkeep::recover_later(WeakHost(Arc::downgrade(&self.0)), agent));
                 }
                 Err(refusal) => {
                     tracing::error!(%agent, %refusal, "an agent with open runs could not be recovered");

@@ -47,8 +47,8 @@ struct Progress {
     last: u64,
     /// Whether that is the end.
     ended: bool,
-    /// Whether there will be no more because the log failed.
-    failed: bool,
+    /// Why there will be no more although it did not end.
+    broken: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Hub {
     pub(crate) fn open(&self, run: RunId, last: u64) {
         let feed = Feed {
             ring: Mutex::default(),
-            progress: watch::Sender::new(Progress { last, ended: false, failed: false }),
+            progress: watch::Sender::new(Progress { last, ended: false, broken: None }),
         };
         self.feeds
             .lock()
@@ -102,14 +102,22 @@ impl Hub {
                 bytes,
                 items: items.into(),
             });
-            feed.progress.send_replace(Progress { last, ended, failed: false });
+            feed.progress.send_replace(Progress { last, ended, broken: None });
         }
     }
 
     /// Tells everybody who follows a run that the log failed: nothing more will come.
     pub(crate) fn fail(&self) {
         for feed in self.feeds.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            feed.progress.send_modify(|progress| progress.failed = true);
+            feed.break_off("the log failed");
+        }
+    }
+
+    /// Ends the feed of a run that nobody can go on with before the next start, and tells those who follow it.
+    pub(crate) fn abandon(&self, run: RunId) {
+        let feed = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+        if let Some(feed) = feed {
+            feed.break_off("its agent is quarantined");
         }
     }
 
@@ -118,6 +126,12 @@ impl Hub {
         let feed = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
         let last = feed.as_ref().map(|feed| feed.progress.subscribe());
         Follow { log: self.log.clone(), run, cursor: after, live: feed.zip(last), ended: false }
+    }
+}
+
+impl Feed {
+    fn break_off(&self, why: &'static str) {
+        self.progress.send_modify(|progress| progress.broken = Some(why));
     }
 }
 
@@ -165,7 +179,7 @@ impl Follow {
     /// what they have seen. Whoever begins at or after the end still gets the end.
     ///
     /// # Errors
-    /// [`Refusal::Storage`] when the log cannot be read.
+    /// [`Refusal::Storage`] when the log cannot be read, or nothing more will come although the run has not ended.
     pub async fn next(&mut self) -> Result<Option<Arc<[Item]>>, Refusal> {
         loop {
             if self.ended {
@@ -184,8 +198,8 @@ impl Follow {
                 }
             } else if progress.is_some_and(|progress| progress.ended) {
                 return self.only_the_end().await;
-            } else if progress.is_some_and(|progress| progress.failed) {
-                return Err(Refusal::Storage("the log failed; nothing more will come".to_owned()));
+            } else if let Some(why) = progress.and_then(|progress| progress.broken) {
+                return Err(Refusal::Storage(format!("{why}; nothing more will come")));
             }
             let Some((_, last)) = &mut self.live else { continue };
             if last.changed().await.is_err() {

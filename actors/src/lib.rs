@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod block;
+mod bound;
 mod callback;
 mod clock;
 mod directory;

@@ -32,6 +32,8 @@ type Outcome<T> = Result<T, Failure>;
 
 /// A section that takes longer is given up: the whole run stays bounded whatever the server does.
 const SECTION_LIMIT: Duration = Duration::from_secs(60);
+/// Agents made per second, at the least: many of them take longer than that.
+const SLOWEST_RATE: u64 = 200;
 
 /// What every section works with.
 struct Bench {
@@ -79,6 +81,8 @@ async fn run(options: Options) -> Outcome<()> {
     let server = Server::start(&options.binary, &scratch.path().join("store"), upstream.address)?;
     figures::value("start to ready, empty store", &ms(server.took), "");
     let mut bench = Bench { options, upstream, server };
+    let limit = SECTION_LIMIT
+        + Duration::from_secs(bench.options.agents as u64 / SLOWEST_RATE + bench.options.seconds);
     for section in bench.options.sections.clone() {
         let measured = async {
             match section {
@@ -93,10 +97,10 @@ async fn run(options: Options) -> Outcome<()> {
                 Section::Start => start(&mut bench),
             }
         };
-        match tokio::time::timeout(SECTION_LIMIT, measured).await {
+        match tokio::time::timeout(limit, measured).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => println!("{section:?} failed: {failure}"),
-            Err(_) => println!("{section:?} was given up after {} s", SECTION_LIMIT.as_secs()),
+            Err(_) => println!("{section:?} was given up after {} s", limit.as_secs()),
         }
     }
     bench.server.stop()?;
@@ -117,6 +121,7 @@ fn start(bench: &mut Bench) -> Outcome<()> {
     Ok(())
 }
 
+/// A time as it is printed.
 fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }

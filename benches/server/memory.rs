@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     Bench, Outcome, agents,
     client::{Connection, message},
-    figures,
+    figures, machine, ms,
     process::Server,
 };
 
@@ -55,7 +55,19 @@ async fn steps(bench: &mut Bench) -> Outcome<()> {
     let used = resident(bench).await?;
     let each = (used - stored) / AWAKE as f64;
     figures::value("resident, after a turn of each", &mib(used), &kib(each));
-    subscribe(bench, used).await
+    subscribe(bench, used).await?;
+    restart(bench, count).await
+}
+
+/// Starts anew on the same store.
+async fn restart(bench: &mut Bench, agents: usize) -> Outcome<()> {
+    bench.server.stop()?;
+    let stored = machine::bytes_below(&bench.server.dir)? as f64;
+    bench.server = Server::start(&bench.options.binary, &bench.server.dir, bench.upstream.address)?;
+    let what = format!("start to ready, {agents} agents stored");
+    figures::value(&what, &ms(bench.server.took), &format!("{} on disk", mib(stored)));
+    figures::value("resident after that", &mib(resident(bench).await?), "");
+    Ok(())
 }
 
 /// Wakes an agent without writing anything.

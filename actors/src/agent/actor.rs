@@ -1,16 +1,21 @@
 //! The actor: matches a message, calls one method, replies. It awaits the log and nothing slower.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use retold_events::{
+    RunId,
     agent::Event,
     run::{Deleted, FeedbackGiven},
 };
 use retold_snapshots::{agent::State, load::Loaded, row::RunStatus};
 
-use super::{Gated, Live, Message, Reply, Shared, live::Gauges};
-use crate::{Refusal, turn::Report};
+use super::{Gated, Live, Message, Permits, Reply, Shared, live::Gauges};
+use crate::{
+    Refusal,
+    directory::{Actors, Known},
+    turn::Report,
+};
 
 /// One agent.
 #[derive(Debug)]
@@ -22,7 +27,16 @@ pub(crate) struct Arguments {
     pub(crate) shared: Shared,
     pub(crate) loaded: Loaded<State>,
     pub(crate) gauges: Arc<Gauges>,
+    /// Of the runs that are open.
+    pub(crate) permits: HashMap<RunId, Permits>,
+    /// Where it is noted before it hears its first message.
+    pub(crate) actors: Actors,
 }
+
+/// Why an actor ends that is ahead of the log.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("a commit of it was refused; it starts anew from the log")]
+pub(crate) struct Diverged;
 
 impl Actor for AgentActor {
     type Msg = Message;
@@ -34,9 +48,14 @@ impl Actor for AgentActor {
         myself: ActorRef<Message>,
         arguments: Arguments,
     ) -> Result<Live, ActorProcessingErr> {
-        let Arguments { shared, loaded, gauges } = arguments;
-        let mut live = Live::new(shared, loaded, myself, gauges);
+        let Arguments { shared, loaded, gauges, permits, actors } = arguments;
+        let (agent, actor) = (loaded.state.id, myself.get_id());
+        let idle = loaded.state.open_runs.is_empty() && loaded.state.callbacks.is_empty();
+        let recovered_at = (!idle).then_some(loaded.seq);
+        let mut live = Live::new(shared, loaded, myself, Arc::clone(&gauges));
+        live.permits = permits;
         live.recover().await?;
+        actors.note(actor, Known { agent, gauges, recovered_at });
         Ok(live)
     }
 
@@ -72,9 +91,7 @@ impl Actor for AgentActor {
             Message::GraceOver { run, attempt } => live.grace_over(run, attempt).await,
             Message::CallbackSent { run, result } => live.callback_sent(run, result).await,
             Message::Interrupt => live.interrupt(),
-            Message::Diverged => {
-                return Err("a commit of it was refused; it starts anew from the log".into());
-            }
+            Message::Diverged => return Err(Diverged.into()),
             Message::Sleep => {
                 live.save().await;
                 myself.stop(None);
@@ -93,7 +110,7 @@ fn answer<T>(reply: Reply<T>, result: Result<Gated<T>, Refusal>) {
 }
 
 impl Live {
-    async fn delete_run(&mut self, run: retold_events::RunId) -> Result<Gated<()>, Refusal> {
+    async fn delete_run(&mut self, run: RunId) -> Result<Gated<()>, Refusal> {
         if self.state.open_runs.contains_key(&run) {
             return Err(Refusal::Conflict(format!(
                 "{run} has not ended; cancel it before deleting it"

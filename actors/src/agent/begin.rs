@@ -4,7 +4,7 @@ use retold_events::{
     ConversationId, Message as Stored, MessageId, Part, ReturnStatus, Role, RunId, StepId,
     Timestamp, ToolCall, ToolReturn,
     agent::{Config, ContextReplaced, Event},
-    run::{self, Input},
+    run::{self, Input, Request},
 };
 use retold_snapshots::{agent::State, row::RunRow, run::OpenRun};
 use tokio::sync::oneshot;
@@ -28,7 +28,7 @@ impl Live {
         send: Prepared,
         permits: Permits,
     ) -> Result<Gated<Sent>, Refusal> {
-        if let Some(open) = same_request(&self.state, &send) {
+        if let Some(open) = same_request(&self.state, &send.request) {
             let run = RunRow::open(self.id(), open);
             return Ok(Gated { value: Sent { run, attached: true }, ticket: self.ticket });
         }
@@ -177,11 +177,11 @@ impl Live {
 }
 
 /// The open run that the same request began, if its client sent it again.
-fn same_request<'a>(state: &'a State, send: &Prepared) -> Option<&'a OpenRun> {
-    let fingerprint = send.request.fingerprint?;
+pub(crate) fn same_request<'a>(state: &'a State, request: &Request) -> Option<&'a OpenRun> {
+    let fingerprint = request.fingerprint?;
     state.open_runs.values().find(|run| {
         run.request.fingerprint == Some(fingerprint)
-            && run.request.conversation == send.request.conversation
+            && run.request.conversation == request.conversation
     })
 }
 

@@ -34,6 +34,9 @@ impl Host {
     /// # Errors
     /// [`Refusal`].
     pub async fn send(&self, agent: AgentId, send: SendRun) -> Result<Sent, Refusal> {
+        if let Some(attached) = self.attach(agent, &send).await? {
+            return Ok(attached);
+        }
         self.check_room()?;
         if self.is_draining() {
             return Err(Refusal::Draining);
@@ -53,14 +56,28 @@ impl Host {
         let input = self.prepare(send.messages).await?;
         let prepared = Prepared { input, request: send.request };
         let hold = self.0.directory.wake(agent).await?;
-        let server = Arc::clone(&self.0.open_runs).try_acquire_owned().map_err(|_| {
-            Refusal::Overloaded { open: options.max_open_runs, retry_after: RETRY_AFTER }
-        })?;
+        let server = self
+            .0
+            .open_runs
+            .try_take()
+            .ok_or(Refusal::Overloaded { open: options.max_open_runs, retry_after: RETRY_AFTER })?;
         let share = hold
             .queue()
             .ok_or(Refusal::QueueFull { open: options.queue_bound, retry_after: RETRY_AFTER })?;
         let permits = Permits::new(share, server);
         self.ask_held(&hold, |reply| Message::Send(Box::new(prepared), permits, reply)).await
+    }
+
+    /// Attaches a request that is sent again to the run it began, if that is open. This needs no room anywhere, so no
+    /// bound stands against it.
+    async fn attach(&self, agent: AgentId, send: &SendRun) -> Result<Option<Sent>, Refusal> {
+        let awake = self.0.directory.awake(agent);
+        let seen = awake.as_ref().and_then(|hold| hold.gauges()?.seen.load_full());
+        let Some(seen) = seen else { return Ok(None) };
+        let Some(open) = agent::same_request(&seen.state, &send.request) else { return Ok(None) };
+        let run = RunRow::open(agent, open);
+        self.durable(seen.ticket).await?;
+        Ok(Some(Sent { run, attached: true }))
     }
 
     /// Counts what was sent. The first count in a process takes half a second, for the vocabulary, and a long text

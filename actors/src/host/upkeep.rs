@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use retold_events::{AgentId, log::Log};
+use retold_events::{AgentId, log::Log, store::Commit};
 use tokio::sync::mpsc;
 
 use super::{Host, WeakHost};
@@ -12,9 +12,11 @@ use crate::{
     hub::Hub,
 };
 
-/// Pause between two attempts to recover an agent whose history cannot be read: a disk that hangs for a moment is often
-/// back within a second.
+/// Pause before an agent that could not be recovered is tried again: a disk that hangs for a moment is often back within
+/// a second. Each further pause is four times as long, up to the longest.
 const RECOVER_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// A disk that is away for longer needs a person.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 impl Host {
     /// Starts no further run; gives those under way until `deadline`, then ends them durably as interrupted. Runs that
@@ -33,6 +35,8 @@ impl Host {
                 );
             }
         }
+        // What is durable is shown a moment later, and in order: whoever reads a stream is to hear its end.
+        let _ = self.0.shared.log.append(Commit::default()).await;
     }
 
     /// Ends once no turn is under way.
@@ -70,19 +74,32 @@ pub(super) async fn recover_failed(host: WeakHost, mut failed: mpsc::Receiver<Ag
     }
 }
 
-/// Wakes an agent, which recovers it; again and again while storage does not answer.
-pub(super) async fn recover(host: WeakHost, agent: AgentId) {
+/// Wakes an agent, which recovers it.
+async fn recover(host: WeakHost, agent: AgentId) {
+    if may_recover_later(&host, agent).await {
+        recover_later(host, agent).await;
+    }
+}
+
+/// Wakes an agent, after a pause, until that succeeds or cannot.
+pub(super) async fn recover_later(host: WeakHost, agent: AgentId) {
+    let mut pause = RECOVER_AGAIN_AFTER;
     loop {
-        let Some(alive) = host.revive() else { return };
-        let Err(refusal) = alive.0.directory.wake(agent).await else { return };
-        tracing::error!(%agent, %refusal, "an agent with open runs could not be recovered");
-        let passes = matches!(refusal, Refusal::Storage(_));
-        if !passes || alive.0.shared.log.failure().is_some() {
+        tokio::time::sleep(pause).await;
+        if !may_recover_later(&host, agent).await {
             return;
         }
-        drop(alive);
-        tokio::time::sleep(RECOVER_AGAIN_AFTER).await;
+        pause = (pause * 4).min(LONGEST_PAUSE);
     }
+}
+
+/// Wakes an agent. Gives whether it failed and may succeed later: while storage does not answer, or until the agent is
+/// quarantined.
+async fn may_recover_later(host: &WeakHost, agent: AgentId) -> bool {
+    let Some(host) = host.revive() else { return false };
+    let Err(refusal) = host.0.directory.wake(agent).await else { return false };
+    tracing::error!(%agent, %refusal, "an agent with open runs could not be recovered");
+    matches!(refusal, Refusal::Storage(_)) && host.0.shared.log.failure().is_none()
 }
 
 /// Tells those who follow a run when the log fails.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod cancel;
+mod directory;
 mod faults;
 mod memory;
 mod messages;

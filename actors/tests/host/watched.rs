@@ -1,4 +1,4 @@
-//! A store that lets a test see reads, fail them and hold them up, and hold up appends one by one.
+//! A store that lets a test see reads, fail them and hold them up, hold up appends one by one, and refuse a stream's.
 
 use std::{
     collections::VecDeque,
@@ -31,12 +31,18 @@ pub(crate) struct Watched {
     inner: Arc<dyn EventStore>,
     hook: Mutex<Arc<Hook>>,
     barriers: Mutex<VecDeque<Barrier>>,
+    refused: Mutex<Option<StreamId>>,
 }
 
 impl Watched {
     pub(crate) fn new(inner: Arc<dyn EventStore>) -> Arc<Self> {
         let idle: Hook = Box::new(|_| Ok(()));
-        Arc::new(Self { inner, hook: Mutex::new(Arc::new(idle)), barriers: Mutex::default() })
+        Arc::new(Self {
+            inner,
+            hook: Mutex::new(Arc::new(idle)),
+            barriers: Mutex::default(),
+            refused: Mutex::default(),
+        })
     }
 
     /// From now on `hook` sees every read, and what it gives instead of `Ok` is what the read gives.
@@ -51,6 +57,18 @@ impl Watched {
     pub(crate) fn hold_appends(&self, barriers: impl IntoIterator<Item = Barrier>) {
         let mut waiting = self.barriers.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(barriers);
+    }
+
+    /// From now on every commit to this stream is in conflict.
+    pub(crate) fn refuse(&self, stream: StreamId) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+    }
+
+    fn conflict(&self, commit: &Commit) -> Option<Conflict> {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let append = commit.appends.iter().find(|append| Some(append.stream) == refused)?;
+        let actual = append.expected.next();
+        Some(Conflict { stream: append.stream, expected: append.expected, actual })
     }
 
     fn see(&self, read: Read) -> Result<(), StoreError> {
@@ -123,7 +141,19 @@ impl EventStore for Watched {
         if let Some(barrier) = barrier {
             barrier.pass();
         }
-        self.inner.append(group)
+        let conflicts: Vec<_> = group.iter().map(|commit| self.conflict(commit)).collect();
+        let passed: Vec<Commit> = group
+            .iter()
+            .zip(&conflicts)
+            .filter(|(_, conflict)| conflict.is_none())
+            .map(|(commit, _)| commit.clone())
+            .collect();
+        let mut answers = self.inner.append(&passed)?.into_iter();
+        let answer = |conflict| match conflict {
+            Some(conflict) => Err(conflict),
+            None => answers.next().expect("one for each that passed"),
+        };
+        Ok(conflicts.into_iter().map(answer).collect())
     }
 
     fn read_stream(
