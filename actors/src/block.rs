@@ -28,6 +28,8 @@ pub type Edit = Box<dyn FnOnce(&mut Block) -> Result<(), Refusal> + Send>;
 
 /// How a block is to be changed.
 pub struct Patch {
+    /// The label it will have, if the patch sets one: no agent may have two blocks of one label.
+    pub label: Option<String>,
     /// Changes a copy of the block as it stands at that moment; a refusal leaves it as it is.
     pub edit: Edit,
 }

@@ -196,10 +196,11 @@ impl Log {
         receiver.await.unwrap_or_else(|_| Err(AppendError::Storage(self.shared().error())))
     }
 
-    /// Whether the commit of `ticket` and all before it are answered and durable.
+    /// Whether the commit of `ticket` and all before it are durable. One that was refused never is.
     #[must_use]
     pub fn is_durable(&self, ticket: Ticket) -> bool {
-        self.shared().progress.borrow().ticket >= ticket.0
+        let shared = self.shared();
+        shared.progress.borrow().ticket >= ticket.0 && !shared.refused().contains(&ticket.0)
     }
 
     /// Waits until the commit of `ticket` and all before it are durable.

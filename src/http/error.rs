@@ -49,7 +49,12 @@ pub(super) enum ApiError {
     /// Messages are history and cannot be edited.
     MessageIsHistory,
     /// A blocking run failed.
-    RunFailed { run: RunId, error: RunError },
+    RunFailed {
+        run: RunId,
+        error: RunError,
+        /// Whether anything of it is in the history: then a client that sends it again by itself does harm.
+        kept: bool,
+    },
     /// Something that should not happen; it has been logged.
     Internal,
 }
@@ -169,7 +174,8 @@ impl ApiError {
                 "messages cannot be edited: they are what was said",
             )
             .hint("send a further message, or set the agent's message_ids"),
-            Self::RunFailed { run, error } => run_failed(*run, error),
+            Self::RunFailed { run, error, kept: false } => run_failed(*run, error),
+            Self::RunFailed { run, error, kept: true } => run_failed(*run, error).not_again(),
             Self::Internal => Answer::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -336,7 +342,17 @@ mod tests {
             detail: Some("why".to_owned()),
             retry_after_s: Some(7),
         };
-        ApiError::RunFailed { run: run(), error }
+        ApiError::RunFailed { run: run(), error, kept: false }
+    }
+
+    #[test]
+    fn a_failed_run_of_which_something_is_kept_is_not_sent_again_by_the_sdks() {
+        let mut error = failed("llm_error");
+        assert!(error.answer().headers.get(SHOULD_RETRY).is_none());
+        if let ApiError::RunFailed { kept, .. } = &mut error {
+            *kept = true;
+        }
+        assert_eq!(error.answer().headers[SHOULD_RETRY], "false");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The HTTP side: routes, and everything between a socket and a handler.
 //!
-//! A handler parses, asks the host, and answers; it holds no rule of the domain. The way in is [`listen`] (connections),
-//! [`front`] (ids, paths, the guard), axum's router, [`extract`] (arguments); the way out is a wire type or
-//! [`error::ApiError`]. Routes are registered together with their description ([`openapi`]), so none is undocumented.
+//! A handler parses, asks the host, and answers; it holds no rule of the domain. The way in is `listen` (connections),
+//! `front` (ids, paths, the guard), axum's router, `extract` (arguments); the way out is a wire type or
+//! `error::ApiError`. Routes are registered together with their description (`openapi`), so none is undocumented.
 
 mod agent_blocks;
 mod agent_tools;

@@ -21,6 +21,7 @@ use retold_events::{
 };
 use retold_snapshots::row::RunRow;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, error::ApiError, trace::RequestId};
@@ -82,7 +83,7 @@ fn fail_early(run: &RunRow, first: Option<&[Item]>) -> Result<(), ApiError> {
     else {
         return Ok(());
     };
-    Err(ApiError::RunFailed { run: run.id, error: error.clone() })
+    Err(ApiError::RunFailed { run: run.id, error: error.clone(), kept: false })
 }
 
 fn response(subscription: Subscription) -> Response {
@@ -114,11 +115,13 @@ struct Subscription {
 impl Subscription {
     /// The next bytes; `None` after the terminal event.
     async fn next(&mut self) -> Option<Bytes> {
+        // Silence is what the client hears: items that it does not want to see do not break it.
+        let ping_at = self.pause.map(|pause| Instant::now() + pause);
         while self.ready.is_empty() {
             if self.ended {
                 return None;
             }
-            match self.listen().await {
+            match self.listen(ping_at).await {
                 Heard::Items(items) => self.add(&items),
                 Heard::Silence => {
                     self.ready.extend_from_slice(&self.frames.ping(SystemClock.now()).sse())
@@ -129,10 +132,10 @@ impl Subscription {
         Some(self.ready.split().freeze())
     }
 
-    async fn listen(&mut self) -> Heard {
+    async fn listen(&mut self, ping_at: Option<Instant>) -> Heard {
         let silence = async {
-            match self.pause {
-                Some(pause) => tokio::time::sleep(pause).await,
+            match ping_at {
+                Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

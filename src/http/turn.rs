@@ -45,7 +45,8 @@ async fn output(app: &App, run: &RunRow) -> Result<Vec<Item>, ApiError> {
 fn check(run: &RunRow) -> Result<(), ApiError> {
     match (run.status, &run.error) {
         (RunStatus::Ended(EndStatus::Failed), Some(error)) => {
-            Err(ApiError::RunFailed { run: run.id, error: error.clone() })
+            let kept = run.messages.is_some();
+            Err(ApiError::RunFailed { run: run.id, error: error.clone(), kept })
         }
         // V1 counts as failed what ended otherwise than asked, at a token limit for instance: that is an answer all the
         // same, and its stop reason says so.

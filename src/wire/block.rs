@@ -277,7 +277,10 @@ impl BlockUpdate {
     /// The change as the core takes it.
     #[must_use]
     pub fn into_patch(self) -> Patch {
-        Patch { edit: Box::new(move |block| self.apply(block).map_err(Refusal::from)) }
+        Patch {
+            label: self.label.clone(),
+            edit: Box::new(move |block| self.apply(block).map_err(Refusal::from)),
+        }
     }
 }
 

@@ -53,6 +53,9 @@ impl Host {
     /// [`Refusal`].
     pub async fn edit_block(&self, id: BlockId, patch: Patch) -> Result<BlockView, Refusal> {
         self.check_room()?;
+        if let Some(label) = &patch.label {
+            self.check_label(id, label).await?;
+        }
         let (view, changed) = self.0.shared.blocks.edit(id, patch).await?;
         if changed {
             self.refresh_agents_of(id, None, WOKEN).await;
@@ -78,25 +81,13 @@ impl Host {
         but: Option<AgentId>,
         mut woken: usize,
     ) {
-        let attached = self
-            .0
-            .shared
-            .log
-            .read(move |store| {
-                store.rows(
-                    Table::BlockAgents,
-                    &Scan {
-                        prefix: block.as_bytes().to_vec(),
-                        limit: usize::MAX,
-                        ..Default::default()
-                    },
-                )
-            })
-            .await;
-        let agents = attached.unwrap_or_default().into_iter().filter_map(|(key, _)| {
-            let id = <[u8; 16]>::try_from(key.get(16..32)?).ok()?;
-            Some(AgentId::from_uuid(Uuid::from_bytes(id)))
-        });
+        let agents = match self.agents_of(block).await {
+            Ok(agents) => agents.into_iter(),
+            Err(refusal) => {
+                tracing::warn!(%block, %refusal, "agents were not told of an edited block");
+                return;
+            }
+        };
         let refresh = |agent| async move {
             if let Err(refusal) = self.ask(agent, Message::Refresh).await {
                 tracing::debug!(%agent, %refusal, "an agent was not told of an edited block");
@@ -110,5 +101,40 @@ impl Host {
         };
         let agents: Vec<AgentId> = agents.filter(|agent| is_due(agent)).collect();
         stream::iter(agents).for_each_concurrent(AT_ONCE, refresh).await;
+    }
+
+    /// Refuses a label that another block of an agent with this block has.
+    async fn check_label(&self, block: BlockId, label: &str) -> Result<(), Refusal> {
+        if self.block(block).await?.state.block.label.as_deref() == Some(label) {
+            return Ok(());
+        }
+        for agent in self.agents_of(block).await? {
+            let view = match self.agent(agent).await {
+                Ok(view) => view,
+                Err(Refusal::NotFound { .. }) => continue,
+                Err(refusal) => return Err(refusal),
+            };
+            let taken = view.blocks.iter().any(|other| {
+                other.id != block && other.state.block.label.as_deref() == Some(label)
+            });
+            if taken {
+                return Err(Refusal::Conflict(format!(
+                    "agent {agent} already has another block with the label {label:?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Agents that have a block.
+    async fn agents_of(&self, block: BlockId) -> Result<Vec<AgentId>, Refusal> {
+        let scan = Scan { prefix: block.as_bytes().to_vec(), limit: usize::MAX, ..Scan::default() };
+        let attached =
+            self.0.shared.log.read(move |store| store.rows(Table::BlockAgents, &scan)).await?;
+        let agent = |key: &[u8]| {
+            let id = <[u8; 16]>::try_from(key.get(16..32)?).ok()?;
+            Some(AgentId::from_uuid(Uuid::from_bytes(id)))
+        };
+        Ok(attached.iter().filter_map(|(key, _)| agent(key)).collect())
     }
 }

@@ -170,6 +170,7 @@ pub(crate) fn new_agent(agent_type: AgentType) -> NewAgent {
 pub(crate) fn set(value: &str) -> Patch {
     let value = value.to_owned();
     Patch {
+        label: None,
         edit: Box::new(move |block| {
             block.value = value;
             Ok(())
