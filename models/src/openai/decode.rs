@@ -1,6 +1,6 @@
 //! From the events of a Chat Completions stream to chunks.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use serde_json::Value;
 
@@ -36,6 +36,12 @@ impl Answer {
                 Some(&String::from_utf8_lossy(text)),
             )
         };
+        if let Some(piece) = plain_text(text) {
+            if !piece.is_empty() {
+                out.push_back(Chunk::Text(piece));
+            }
+            return Ok(());
+        }
         let completion: Completion = serde_json::from_slice(text).map_err(invalid)?;
         let is_error = completion.object.as_ref().and_then(Value::as_str) == Some("error");
         if is_error || completion.error.is_some_and(|error| !error.is_null()) {
@@ -152,4 +158,42 @@ fn finish(reason: &str) -> Finish {
         // `stop`, and the words of others for it: `eos`, `eos_token`, `end_turn`, `stop_sequence`, ...
         _ => Finish::Stop,
     }
+}
+
+/// The text of a frame that holds nothing but a piece of text, as nearly all of an answer do. Reading those strictly takes
+/// a fifth of the time that the lenient way takes, which understands everything else.
+fn plain_text(frame: &[u8]) -> Option<String> {
+    let Plain { choices: [choice], error: None, usage: None } =
+        serde_json::from_slice(frame).ok()?
+    else {
+        return None;
+    };
+    (choice.index == 0).then(|| choice.delta.content.unwrap_or_default().into_owned())
+}
+
+#[derive(serde::Deserialize)]
+struct Plain<'a> {
+    #[serde(borrow)]
+    choices: [PlainChoice<'a>; 1],
+    error: Option<serde::de::IgnoredAny>,
+    usage: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(serde::Deserialize)]
+struct PlainChoice<'a> {
+    index: u64,
+    #[serde(borrow)]
+    delta: PlainDelta<'a>,
+    /// Nothing but null: what ends an answer is read the other way.
+    #[serde(rename = "finish_reason")]
+    _finish_reason: (),
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainDelta<'a> {
+    #[serde(rename = "role", borrow, default)]
+    _role: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    content: Option<Cow<'a, str>>,
 }
