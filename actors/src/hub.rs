@@ -140,7 +140,9 @@ impl Feed {
 pub fn last_seq(item: &Item) -> u64 {
     match &item.output {
         Output::Message { span, .. } => item.seq + u64::from(span.saturating_sub(1)),
-        Output::Delta { .. } | Output::Compacted { .. } | Output::End { .. } => item.seq,
+        // The notice and the summary.
+        Output::Compacted { .. } => item.seq + 1,
+        Output::Delta { .. } | Output::End { .. } => item.seq,
     }
 }
 

@@ -137,6 +137,29 @@ pub enum ReturnStatus {
 }
 
 impl Message {
+    /// A message that says nothing yet.
+    #[must_use]
+    pub const fn new(id: MessageId, role: Role, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            role,
+            content: Vec::new(),
+            name: None,
+            otid: None,
+            sender: None,
+            model: None,
+            tool_calls: Vec::new(),
+            tool_returns: Vec::new(),
+            step: None,
+            run: None,
+            conversation: None,
+            created_at,
+            tokens: 0,
+            is_err: false,
+            interrupted: false,
+        }
+    }
+
     /// The text parts joined, without reasoning and pictures.
     #[must_use]
     pub fn text(&self) -> String {

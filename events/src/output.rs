@@ -39,7 +39,7 @@ pub enum Output {
         /// Numbers it takes.
         span: u32,
     },
-    /// Older messages gave way to a summary.
+    /// Older messages gave way to a summary. Takes two numbers: for the notice, and for the summary.
     Compacted {
         /// The summary.
         summary: Message,

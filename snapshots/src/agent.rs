@@ -336,22 +336,5 @@ fn apply_run_ended(state: &mut State, at: Timestamp, ended: &run::Ended) {
 
 /// Stands in where a damaged first event names no system message: `apply` has no error to return.
 fn no_system_message(id: AgentId, at: Timestamp) -> Message {
-    Message {
-        id: MessageId::from_uuid(id.uuid()),
-        role: retold_events::Role::System,
-        content: Vec::new(),
-        name: None,
-        otid: None,
-        sender: None,
-        model: None,
-        tool_calls: Vec::new(),
-        tool_returns: Vec::new(),
-        step: None,
-        run: None,
-        conversation: None,
-        created_at: at,
-        tokens: 0,
-        is_err: false,
-        interrupted: false,
-    }
+    Message::new(MessageId::from_uuid(id.uuid()), retold_events::Role::System, at)
 }

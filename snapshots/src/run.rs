@@ -107,21 +107,13 @@ pub fn input_message(
     at: Timestamp,
 ) -> Message {
     Message {
-        id,
-        role: input.role,
         content: input.content.clone(),
         name: input.name.clone(),
         otid: Some(input.otid.clone()),
         sender: input.sender.clone(),
-        model: None,
-        tool_calls: Vec::new(),
-        tool_returns: Vec::new(),
-        step: None,
         run: Some(run),
         conversation: request.conversation,
-        created_at: at,
         tokens: input.tokens,
-        is_err: false,
-        interrupted: false,
+        ..Message::new(id, input.role, at)
     }
 }

@@ -2,7 +2,10 @@
 
 use axum::{Json as Answer, extract::State};
 use retold_events::{AgentId, RunId};
-use retold_snapshots::query::{self, RunFilter};
+use retold_snapshots::{
+    query::{self, RunFilter},
+    row::RunStatus,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -50,13 +53,16 @@ fn filter(asked: &RunsQuery) -> Result<Option<RunFilter>, ApiError> {
     if agents.is_empty() && !asked.agent_ids.is_empty() {
         return Ok(None);
     }
+    let statuses: Vec<RunStatus> = asked.statuses.iter().map(|status| status.stored()).collect();
     Ok(Some(RunFilter {
         agents,
-        statuses: asked.statuses.iter().map(|status| status.stored()).collect(),
         background: asked.background,
         stop_reason: asked.stop_reason.map(WireStopReason::stored),
         conversation: page::conversations(asked.conversation_id.as_deref())?,
-        active: false,
+        // The index of open runs answers that without a look at the others.
+        active: !statuses.is_empty()
+            && statuses.iter().all(|status| !matches!(status, RunStatus::Ended(_))),
+        statuses,
     }))
 }
 

@@ -5,6 +5,7 @@
 //! stream that is taken up again shows exactly what the first one would have.
 
 use bytes::Bytes;
+use retold_actors::hub::last_seq;
 use retold_events::{
     Message, RunId, StepId, Timestamp,
     agent::AgentType,
@@ -115,7 +116,7 @@ impl Frames {
                 });
             }
         }
-        self.last = self.last.max(last_number(item));
+        self.last = self.last.max(last_seq(item));
     }
 
     fn head(&self, id: WireId, at: Timestamp) -> Head {
@@ -197,7 +198,7 @@ impl Frames {
         else {
             return;
         };
-        if item.seq <= self.last || !self.view.summaries {
+        if !self.view.summaries {
             return;
         }
         let mut notice = self.head(WireId::Bare(summary.id.uuid()), item.at);
@@ -217,12 +218,12 @@ impl Frames {
             messages_count_after: u64::from(*messages_after),
         };
         let mut head = summary_head(summary);
-        head.seq_id = self.number(item.seq);
+        head.seq_id = self.number(item.seq + 1);
         head.run_id = Some(Id(self.run));
         let summary = summary_message(head, summary.text(), Some(stats));
-        for shown in [LettaMessage::from(notice), summary] {
-            if self.view.shows(shown.message_type()) {
-                frames.push(frame(&shown, item.seq));
+        for (seq, shown) in (item.seq..).zip([LettaMessage::from(notice), summary]) {
+            if seq > self.last && self.view.shows(shown.message_type()) {
+                frames.push(frame(&shown, seq));
             }
         }
     }
@@ -265,14 +266,6 @@ struct EventData<'a> {
     trigger: &'a str,
     context_token_estimate: u32,
     context_window: u32,
-}
-
-/// The last number an item takes.
-fn last_number(item: &Item) -> u64 {
-    match &item.output {
-        Output::Message { span, .. } => (item.seq + u64::from(*span)).saturating_sub(1),
-        Output::Delta { .. } | Output::Compacted { .. } | Output::End { .. } => item.seq,
-    }
 }
 
 fn frame(shown: &impl Serialize, seq: u64) -> Frame {

@@ -228,22 +228,12 @@ pub(crate) fn first_messages(
     at: Timestamp,
 ) -> Vec<Stored> {
     let stored = |message: NewMessage, id| Stored {
-        id,
-        role: message.role,
         tokens: count(&message.content),
         content: message.content,
         name: message.name,
         otid: message.otid,
         sender: message.sender,
-        model: None,
-        tool_calls: Vec::new(),
-        tool_returns: Vec::new(),
-        step: None,
-        run: None,
-        conversation: None,
-        created_at: at,
-        is_err: false,
-        interrupted: false,
+        ..Stored::new(id, message.role, at)
     };
     messages.into_iter().map(|message| stored(message, next())).collect()
 }
@@ -294,21 +284,9 @@ pub(crate) fn system_message(
     at: Timestamp,
 ) -> Stored {
     Stored {
-        id,
-        role: retold_events::Role::System,
         tokens: retold_models::tokens::count(&text),
         content: vec![Part::Text { text }],
-        name: None,
-        otid: None,
-        sender: None,
         model: Some(config.model.handle.clone()),
-        tool_calls: Vec::new(),
-        tool_returns: Vec::new(),
-        step: None,
-        run: None,
-        conversation: None,
-        created_at: at,
-        is_err: false,
-        interrupted: false,
+        ..Stored::new(id, retold_events::Role::System, at)
     }
 }

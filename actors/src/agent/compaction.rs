@@ -1,7 +1,7 @@
 //! A compaction, made into events: the summary, and the system message that goes with what stays.
 
 use retold_events::{
-    Message as Stored, Part, Role, RunId,
+    ConversationId, Message as Stored, MessageId, Part, Role, RunId,
     agent::{ContextCompacted, Event},
     output::Output,
 };
@@ -14,6 +14,9 @@ use crate::{
     prompt,
     turn::{Compacted, StepView},
 };
+
+/// Ids kept free below one that was given out. They differ in bits of chance only, so nobody else's lie there.
+const ROOM_BELOW: u128 = 4096;
 
 impl Live {
     pub(super) async fn compacted(
@@ -34,6 +37,32 @@ impl Live {
             }
         });
         Ok(())
+    }
+
+    /// An empty message with an id below those of the input and of the message under way, which got theirs before and
+    /// enter the thread after: whoever asks for what is newer than the summary must find them.
+    fn before_what_is_said(
+        &self,
+        draft: &Draft,
+        run: RunId,
+        conversation: Option<ConversationId>,
+    ) -> Stored {
+        let blank = self.of_step(draft, run);
+        let Some(open) = self.state.open_runs.get(&run) else { return blank };
+        let input = open.started.as_ref().filter(|_| !open.input_entered);
+        let input = input.and_then(|started| Some((*started.input_ids.first()?, started.at)));
+        let Some((next, at)) = input.or(open.step.as_ref().map(|step| (step.message, step.at)))
+        else {
+            return blank;
+        };
+        let newest = self.state.threads.get(&conversation).map_or(0, |thread| {
+            let context = thread.context.iter().map(|message| message.id.uuid().as_u128());
+            context.max().unwrap_or(thread.system.id.uuid().as_u128())
+        });
+        let id = (next.uuid().as_u128() - ROOM_BELOW).max(newest) + 1;
+        let id = uuid::Uuid::from_u128(id);
+        let fits = id.get_variant() == uuid::Variant::RFC4122 && id < next.uuid();
+        if fits { Stored { id: MessageId::from_uuid(id), created_at: at, ..blank } } else { blank }
     }
 
     fn compact_draft(
@@ -82,7 +111,7 @@ impl Live {
             role: if as_summary { Role::Summary } else { Role::User },
             tokens: retold_models::tokens::count(&text),
             content: vec![Part::Text { text }],
-            ..self.of_step(draft, run)
+            ..self.before_what_is_said(draft, run, conversation)
         };
         let event = ContextCompacted {
             conversation,

@@ -322,7 +322,7 @@ const INTERRUPTED: &str = "interrupted";
 pub(super) fn interrupted() -> RunError {
     RunError {
         error_type: INTERRUPTED.to_owned(),
-        message: "the server stopped while the run was under way; what had been said is kept, send the message again to go on"
+        message: "the server stopped while the run was under way; what was sent and said until then is kept; send a new message to go on"
             .to_owned(),
         detail: None,
         retry_after_s: None,

@@ -293,22 +293,15 @@ impl Live {
         let step = open.step.as_ref()?;
         let kept = Answer { parts: answer.parts.clone(), calls };
         (!kept.is_empty()).then(|| Stored {
-            id: step.message,
-            role: Role::Assistant,
             tokens: tokens.unwrap_or_else(|| estimated_tokens(&kept)),
             content: kept.parts,
-            name: None,
-            otid: None,
-            sender: None,
             model: Some(step.model.clone()),
             tool_calls: kept.calls,
-            tool_returns: Vec::new(),
             step: Some(step.id),
             run: Some(run),
             conversation: open.request.conversation,
-            created_at: draft.now,
-            is_err: false,
             interrupted: tokens.is_none(),
+            ..Stored::new(step.message, Role::Assistant, draft.now)
         })
     }
 
@@ -346,22 +339,10 @@ impl Live {
     pub(super) fn of_step(&self, draft: &Draft, run: RunId) -> Stored {
         let open = self.state.open_runs.get(&run);
         Stored {
-            id: self.next_message(draft),
-            role: Role::User,
-            content: Vec::new(),
-            name: None,
-            otid: None,
-            sender: None,
-            model: None,
-            tool_calls: Vec::new(),
-            tool_returns: Vec::new(),
             step: open.and_then(|open| open.step.as_ref()).map(|step| step.id),
             run: Some(run),
             conversation: open.and_then(|open| open.request.conversation),
-            created_at: draft.now,
-            tokens: 0,
-            is_err: false,
-            interrupted: false,
+            ..Stored::new(self.next_message(draft), Role::User, draft.now)
         }
     }
 

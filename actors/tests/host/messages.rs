@@ -199,6 +199,12 @@ async fn a_history_that_does_not_fit_gives_way_to_a_summary_and_stays_readable()
     assert!(state.thread().context.front().unwrap().text().contains("They counted words."));
     let history = world.said(agent).await;
     assert!(history.iter().any(|(_, text)| text == "message 0"), "originals are kept");
+    let history = world.history(agent).await;
+    let summary =
+        history.iter().rposition(|message| message.text().contains("They counted words."));
+    let after = &history[summary.expect("there is a summary") + 1];
+    assert!(after.text().starts_with("message "), "what made it necessary comes after it");
+    assert!(history.is_sorted_by_key(|message| message.created_at));
 }
 
 #[tokio::test]
