@@ -149,6 +149,7 @@ fn head(message: &Message, part: u32) -> Head {
         sender_id: message.sender.clone(),
         step_id: message.step.map(Id),
         is_err: message.is_err.then_some(true),
+        interrupted: message.interrupted.then_some(true),
         seq_id: None,
         run_id: message.run.map(Id),
     }

@@ -47,6 +47,8 @@ pub struct Head {
     pub step_id: Option<Id<StepId>>,
     /// Whether it records a failure.
     pub is_err: Option<bool>,
+    /// Set on what was cut short by a cancel or a crash; left out otherwise.
+    pub interrupted: Option<bool>,
     /// Its number in the stream.
     pub seq_id: Option<u64>,
     /// The run it belongs to.
@@ -82,6 +84,10 @@ macro_rules! wire_messages {
                 pub step_id: Option<Id<StepId>>,
                 /// Whether it records a failure.
                 pub is_err: Option<bool>,
+                /// Set on what was cut short by a cancel or a crash; left out otherwise, since V1 does not know it.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                #[schema(required = false)]
+                pub interrupted: Option<bool>,
                 /// Its number in a background stream.
                 pub seq_id: Option<u64>,
                 /// The run it belongs to.
@@ -100,7 +106,18 @@ macro_rules! wire_messages {
 
             impl $name {
                 pub(crate) fn new(head: Head, $($field: $type),*) -> Self {
-                    let Head { id, date, name, otid, sender_id, step_id, is_err, seq_id, run_id } = head;
+                    let Head {
+                        id,
+                        date,
+                        name,
+                        otid,
+                        sender_id,
+                        step_id,
+                        is_err,
+                        interrupted,
+                        seq_id,
+                        run_id,
+                    } = head;
                     Self {
                         id,
                         date,
@@ -110,6 +127,7 @@ macro_rules! wire_messages {
                         sender_id,
                         step_id,
                         is_err,
+                        interrupted,
                         seq_id,
                         run_id,
                         $($field,)*

@@ -128,6 +128,7 @@ impl Frames {
             sender_id: None,
             step_id: None,
             is_err: None,
+            interrupted: None,
             seq_id: None,
             run_id: Some(Id(self.run)),
         }

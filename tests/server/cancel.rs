@@ -39,7 +39,7 @@ async fn before_the_first_token_the_input_is_kept_and_the_provider_let_go() {
 }
 
 #[tokio::test]
-async fn in_mid_token_with_a_silent_provider_the_partial_text_is_kept() {
+async fn in_mid_token_with_a_silent_provider_the_partial_text_is_kept_and_marked() {
     let world = World::new().await;
     let model = world.model("silent", [vec![Say::text("half a "), Say::Hang], Say::answer("fine")]);
     let agent = world.agent("silent").await;
@@ -53,6 +53,10 @@ async fn in_mid_token_with_a_silent_provider_the_partial_text_is_kept() {
     assert_eq!(shown(&events), ["stop_reason", "usage_statistics", "[DONE]"]);
     let history = world.get(&format!("/v1/agents/{agent}/messages")).await.ok();
     assert_eq!(list(&history).last().map(|message| text(&message["content"])), Some("half a "));
+    let marked: Vec<bool> =
+        list(&history).iter().map(|message| message["interrupted"] == true).collect();
+    assert_eq!(marked.last(), Some(&true), "what was cut short is marked: {history}");
+    assert!(!marked[0], "and nothing else is: {history}");
     assert_eq!(world.say(&agent, "again").await.ok()["messages"][0]["content"], "fine");
 }
 
