@@ -94,12 +94,15 @@ const MOST_TAG_BYTES: usize = 500;
 /// Tags as they are stored: each once, in the client's order.
 ///
 /// # Errors
-/// [`Problem::Unprocessable`] when one is too long, or holds a NUL, which ends a tag in the index.
+/// [`Problem::Unprocessable`] when one is empty or too long, or holds a NUL, which ends a tag in the index.
 fn tags(given: Vec<String>) -> Result<Vec<String>, Problem> {
     let mut kept: Vec<String> = Vec::with_capacity(given.len());
     for tag in given {
         if tag.contains('\0') {
             return Err(Problem::Unprocessable(format!("tag {tag:?} holds a NUL character")));
+        }
+        if tag.is_empty() {
+            return Err(Problem::Unprocessable("a tag may not be empty".to_owned()));
         }
         if tag.len() > MOST_TAG_BYTES {
             let start: String = tag.chars().take(20).collect();

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use futures_util::{StreamExt as _, stream};
 use retold_events::{
     AgentId, BlockId, Message as Stored, MessageId, NewEvent, Seq, StreamId, Timestamp,
     agent::{Config, Created, Event},
@@ -13,7 +14,7 @@ use retold_events::{
 use retold_snapshots::agent::{State, project};
 use tokio::sync::oneshot;
 
-use super::{AgentView, Host};
+use super::{AT_ONCE, AgentView, Host};
 use crate::{
     Options, Refusal,
     agent::{self, Message},
@@ -182,8 +183,10 @@ impl Host {
     /// [`Refusal`].
     pub async fn agents(&self, ids: &[AgentId]) -> Result<Vec<AgentView>, Refusal> {
         let mut views = Vec::with_capacity(ids.len());
-        for &id in ids {
-            match self.agent(id).await {
+        let one = |&id: &AgentId| async move { (id, self.agent(id).await) };
+        let mut seen = stream::iter(ids).map(one).buffered(AT_ONCE);
+        while let Some((id, view)) = seen.next().await {
+            match view {
                 Ok(view) => views.push(view),
                 Err(Refusal::NotFound { .. }) => {}
                 Err(refusal @ Refusal::Quarantined { .. }) => {
