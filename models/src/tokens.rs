@@ -7,7 +7,7 @@
 //! **Cost.** The tokenizer is built on first use, once for the process: 0.48 s and 44 MiB resident, both paid by nobody
 //! who never counts. Afterwards 1 MiB of prose takes 77 ms (73 ns a byte), the worst texts found (one letter or white
 //! space throughout) 0.4-0.5 s. Do the first count on a thread that may block. Measured by
-//! `measure_first_use_and_rate` below, optimised, on a 2-core machine with a load of 6.
+//! `examples/token_rate.rs`, optimised, on a 2-core machine with a load of 6.
 
 use std::borrow::Cow;
 
@@ -152,30 +152,6 @@ mod tests {
         assert_eq!(clip("short", 10), "short");
         let clipped = clip("éééééééé", 8);
         assert!(clipped.len() <= 8 && clipped.ends_with('…'), "{clipped}");
-    }
-
-    /// Prints the figures of the module's documentation:
-    /// `cargo test --release -p retold-models measure -- --ignored --nocapture --test-threads=1`.
-    #[test]
-    #[ignore = "a measurement, not a rule"]
-    fn measure_first_use_and_rate() {
-        let resident = || {
-            let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-            pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096 / 1024
-        };
-        let (before, begun) = (resident(), std::time::Instant::now());
-        let _ = tokenizer();
-        println!("first use {:?}, {} KiB more resident", begun.elapsed(), resident() - before);
-        for (name, unit) in [
-            ("prose", "The quick brown fox jumps over the lazy dog. "),
-            ("one letter", "a"),
-            ("spaces", " "),
-        ] {
-            let text = unit.repeat(WHOLE_BYTES / unit.len());
-            let begun = std::time::Instant::now();
-            let tokens = count(&text);
-            println!("1 MiB of {name}: {tokens} tokens in {:?}", begun.elapsed());
-        }
     }
 
     proptest! {

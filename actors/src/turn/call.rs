@@ -1,6 +1,6 @@
 //! One step: the model is called, what it says is reported as it comes, its tools are run.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use retold_events::{
@@ -208,7 +208,7 @@ struct Listener<'a> {
     answer: Answer,
     waiting: Vec<PartDelta>,
     waiting_bytes: usize,
-    under_way: VecDeque<oneshot::Receiver<()>>,
+    under_way: Option<oneshot::Receiver<()>>,
 }
 
 impl<'a> Listener<'a> {
@@ -223,7 +223,7 @@ impl<'a> Listener<'a> {
             answer: Answer::default(),
             waiting: Vec::new(),
             waiting_bytes: 0,
-            under_way: VecDeque::new(),
+            under_way: None,
         }
     }
 
@@ -232,7 +232,7 @@ impl<'a> Listener<'a> {
         if let Some(piece) = self.pieces.as_mut().and_then(|pieces| pieces.of(chunk)) {
             self.waiting_bytes += bytes(chunk);
             join(&mut self.waiting, piece);
-            if self.under_way.is_empty() {
+            if self.under_way.is_none() {
                 self.report();
             }
         }
@@ -240,7 +240,7 @@ impl<'a> Listener<'a> {
 
     fn report(&mut self) {
         let (reply, durable) = oneshot::channel();
-        self.under_way.push_back(durable);
+        self.under_way = Some(durable);
         self.waiting_bytes = 0;
         self.turn.report(ReportKind::Said(std::mem::take(&mut self.waiting), reply));
     }
@@ -251,11 +251,11 @@ impl<'a> Listener<'a> {
 
     /// Ends when the report under way is durable, having sent what came together meanwhile. Never ends without one.
     async fn reported(&mut self) {
-        match self.under_way.front_mut() {
+        match &mut self.under_way {
             Some(durable) => {
                 // A report that the actor dropped was of a stale attempt: the token is about to say so.
                 let _ = durable.await;
-                self.under_way.pop_front();
+                self.under_way = None;
                 if !self.waiting.is_empty() {
                     self.report();
                 }

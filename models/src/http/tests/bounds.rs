@@ -101,40 +101,6 @@ async fn dropping_the_stream_before_the_first_byte_closes_the_socket_at_once() {
     assert!(closed - dropped < Duration::from_millis(500), "{:?}", closed - dropped);
 }
 
-/// Prints the latencies that the report gives; run with `--run-ignored only --no-capture`.
-#[tokio::test]
-#[ignore = "a measurement, not a rule"]
-async fn measure_what_a_cancel_takes() {
-    let upstream = upstream((0..200).map(|_| Reply::events().data(HELLO).hang())).await;
-    let model = model(&upstream, ProviderKind::Vllm, LONG);
-    let mut waits = Vec::new();
-    for at in 0..200 {
-        let mut stream = model.stream(&prompt("", vec![user("hi")]));
-        stream.next().await;
-        let dropped = Instant::now();
-        drop(stream);
-        waits.push(upstream.closed(at).await - dropped);
-    }
-    waits.sort_unstable();
-    println!(
-        "cancel to closed socket: median {:?}, p99 {:?}, worst {:?}",
-        waits[100], waits[198], waits[199]
-    );
-}
-
-/// Prints what the first call costs beyond the others.
-#[tokio::test]
-#[ignore = "a measurement, not a rule"]
-async fn measure_the_first_call() {
-    let upstream = upstream((0..2).map(|_| Reply::stream(&[HELLO, STOP, "[DONE]"]))).await;
-    let model = model(&upstream, ProviderKind::Vllm, LONG);
-    for call in ["first", "second"] {
-        let begun = Instant::now();
-        collect(model.stream(&prompt("", vec![user("hi")]))).await;
-        println!("{call} call: {:?}", begun.elapsed());
-    }
-}
-
 #[tokio::test]
 async fn a_flood_is_cut_at_its_bound() {
     let event = format!("data: {}\n\n", HELLO.replace("hello", &"hello ".repeat(5000)));
