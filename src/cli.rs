@@ -4,10 +4,17 @@
 //! about the process (arguments, environment, terminals, chance) comes in through [`Process`], so that `main` is the
 //! only place that touches it.
 
+mod backup;
 mod chat;
+mod events;
 mod flags;
+mod progress;
+mod restore;
+mod runs;
 mod serve;
 mod signals;
+mod target;
+mod verify;
 
 use std::{
     ffi::OsString, fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Instant,
@@ -21,7 +28,7 @@ use crate::config::{Config, ConfigError, Environment, Flags, Inputs, markdown};
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all went well; for serve: stopped by a signal, with every answer ended
-  1    failure: the storage failed, the server cannot be reached, the answer failed
+  1    failure: the storage failed, the server cannot be reached, the answer failed, the watched run did not complete
   2    the command line or the configuration cannot be used
   3    the data directory cannot be used
   130  interrupted by Ctrl-C (chat), or forced by a second one (serve)
@@ -36,6 +43,9 @@ Examples:
   RETOLD_PASSWORD=... retold serve --host 0.0.0.0
   retold chat                                talk to an agent that remembers
   echo \"hello\" | retold chat                 one message, one answer
+  retold events tail                         what happens on a running server
+  retold runs ls --active                    what is under way
+  retold backup /backups/retold              a copy of everything, while the server works
   retold config show                         what is set, and who set it";
 
 const SERVE_EXAMPLES: &str = "\
@@ -84,6 +94,21 @@ enum Command {
     /// Talk to an agent
     #[command(after_help = format!("{CHAT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Chat(ChatArgs),
+    /// Print what happened on a running server
+    #[command(subcommand, after_help = format!("{}\n\n{EXIT_CODES}", events::EXAMPLES))]
+    Events(events::EventsCommand),
+    /// List, watch and cancel the runs of a running server
+    #[command(subcommand, after_help = format!("{}\n\n{EXIT_CODES}", runs::EXAMPLES))]
+    Runs(runs::RunsCommand),
+    /// Back up everything a server remembers, while it works
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", backup::EXAMPLES))]
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", restore::EXAMPLES))]
+    Restore(restore::RestoreArgs),
+    /// Check a data directory or a backup, byte by byte
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -178,6 +203,21 @@ fn dispatch(command: Command, process: &Process) -> Exit {
         Command::Chat(ChatArgs { agent, model, flags }) => {
             with_config(process, flags.0, |config| chat::run(&config, agent, model, process))
         }
+        Command::Events(command) => with_config(process, command.flags().0.clone(), |config| {
+            events::run(&config, command, process)
+        }),
+        Command::Runs(command) => with_config(process, command.flags().0.clone(), |config| {
+            runs::run(&config, command, process)
+        }),
+        Command::Backup(args) => with_config(process, args.flags.0.clone(), |config| {
+            backup::run(&config, &args, process)
+        }),
+        Command::Restore(args) => with_config(process, args.flags.0.clone(), |config| {
+            restore::run(&config, &args, process)
+        }),
+        Command::Verify(args) => with_config(process, args.flags.0.clone(), |config| {
+            verify::run(&config, &args, process)
+        }),
         Command::Config(ConfigCommand::Show { json, flags }) => {
             with_config(process, flags.0, |config| print(&shown(&config, json)))
         }

@@ -3,7 +3,10 @@
 pub mod banner;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod http;
+mod meters;
+mod otel;
 pub mod server;
 pub mod wire;

@@ -2,22 +2,29 @@
 //!
 //! Only wiring is here: which store, which catalog, which listener. It reads no environment and prints nothing.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use retold_actors::{Host, OpenError, Options};
 use retold_events::store::{EventStore, SledOptions, SledStore, StoreError};
 use retold_models::{Catalog, Timeouts};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::sync::DropGuard;
 
 use crate::{
     config::{Config, ConfigError},
-    http::{self, Caller, Limits, Stop},
+    http::{self, Caller, Limits, Ready, Stop, Watchers},
+    meters::{Meters, Traffic},
+    otel::{Export, ExportMeters, Exporter, Parents},
 };
 
 /// Pause between two looks at what models the providers have.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 /// How long connections may take to end after the last run has.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
+/// How long the collector may take for the last traces.
+const EXPORTING_TIME: Duration = Duration::from_secs(2);
+/// The file of the data directory that says how far the export of traces has come.
+const EXPORTED: &str = "EXPORTED";
 
 /// A running server.
 #[derive(Debug)]
@@ -27,6 +34,7 @@ pub struct Server {
     stop: Stop,
     serving: JoinHandle<()>,
     discovering: JoinHandle<()>,
+    exporter: Option<Exporter>,
 }
 
 /// Why a server could not start.
@@ -71,10 +79,10 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.check_exposure()?;
         // Before the data is touched: a second server by mistake is most often one on the same port.
-        let listener = listen(config.address()).await?;
+        let opening = Opening::listen(config).await?;
         let store = open_store(config).await?;
         let catalog = Arc::new(Catalog::new(config.provider_configs(), timeouts(config)));
-        Self::serve(listener, store, catalog, config).await
+        opening.serve(store, catalog, config, Some(config.data_dir.value.clone())).await
     }
 
     /// Starts a server on a store and with models of the caller's choice.
@@ -87,25 +95,7 @@ impl Server {
         config: &Config,
     ) -> Result<Self, StartError> {
         config.check_exposure()?;
-        let listener = listen(config.address()).await?;
-        Self::serve(listener, store, catalog, config).await
-    }
-
-    async fn serve(
-        listener: TcpListener,
-        store: Arc<dyn EventStore>,
-        catalog: Arc<Catalog>,
-        config: &Config,
-    ) -> Result<Self, StartError> {
-        let address = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { address: config.address(), source })?;
-        let host = Host::open(store, Arc::clone(&catalog), options(config)).await?;
-        let stop = Stop::default();
-        let service = http::service(host.clone(), config, address, stop.gently.clone());
-        let serving = tokio::spawn(http::serve(listener, service, limits(config), stop.clone()));
-        let discovering = tokio::spawn(discover(catalog, config.providers.is_empty()));
-        Ok(Self { address, host, stop, serving, discovering })
+        Opening::listen(config).await?.serve(store, catalog, config, None).await
     }
 
     /// Where it listens, with the port it got.
@@ -134,7 +124,7 @@ impl Server {
 
     /// Ends the connections and closes the store.
     pub async fn stop(self) {
-        let Self { host, stop, mut serving, discovering, .. } = self;
+        let Self { host, stop, mut serving, discovering, exporter, .. } = self;
         discovering.abort();
         stop.gently.cancel();
         if timeout(CLOSING_TIME, &mut serving).await.is_err() {
@@ -142,12 +132,67 @@ impl Server {
             // It can only end well or with a panic that has been reported.
             let _ = serving.await;
         }
+        if let Some(exporter) = exporter {
+            exporter.finish(EXPORTING_TIME).await;
+        }
         host.close().await;
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+/// A server that listens and is not ready yet. Dropped, it stops listening.
+struct Opening {
+    address: SocketAddr,
+    ready: Ready,
+    serving: JoinHandle<()>,
+    stop: Stop,
+    unless_started: DropGuard,
+    traffic: Traffic,
+}
+
+impl Opening {
+    /// Listens and answers probes; everybody else waits.
+    async fn listen(config: &Config) -> Result<Self, StartError> {
+        let wanted = config.address();
+        let unable = |source| StartError::Listen { address: wanted, source };
+        let listener = TcpListener::bind(wanted).await.map_err(unable)?;
+        let address = listener.local_addr().map_err(unable)?;
+        let (service, ready) = http::starting();
+        let (stop, traffic) = (Stop::default(), Traffic::default());
+        let limits = Limits { traffic: traffic.clone(), ..limits(config) };
+        let serving = tokio::spawn(http::serve(listener, service, limits, stop.clone()));
+        let unless_started = stop.now.clone().drop_guard();
+        Ok(Self { address, ready, serving, stop, unless_started, traffic })
+    }
+
+    /// Takes up what the store holds, and is ready. `dir` is where it is, when it is on a disk.
+    async fn serve(
+        self,
+        store: Arc<dyn EventStore>,
+        catalog: Arc<Catalog>,
+        config: &Config,
+        dir: Option<PathBuf>,
+    ) -> Result<Server, StartError> {
+        let Self { address, ready, serving, stop, unless_started, traffic } = self;
+        let host = Host::open(store, Arc::clone(&catalog), options(config)).await?;
+        let export = config.otlp().map(|settings| Export {
+            settings,
+            parents: Parents::default(),
+            meters: ExportMeters::default(),
+            kept_in: dir.as_deref().map(|dir| dir.join(EXPORTED)),
+        });
+        let meters = Meters::new(&host, &traffic, dir, |registry| {
+            if let Some(export) = &export {
+                export.meters.register(registry);
+            }
+        });
+        let parents = export.as_ref().map(|export| export.parents.clone());
+        let watchers = Watchers { meters, parents };
+        ready.with(http::service(host.clone(), config, address, stop.gently.clone(), watchers));
+        let exporter = export.map(|export| Exporter::start(host.clone(), export));
+        let discovering = tokio::spawn(discover(catalog, config.providers.is_empty()));
+        unless_started.disarm();
+        Ok(Server { address, host, stop, serving, discovering, exporter })
+    }
 }
 
 async fn open_store(config: &Config) -> Result<Arc<dyn EventStore>, StartError> {
@@ -175,6 +220,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         header_timeout: config.header_timeout.value,
         idle_timeout: config.idle_timeout.value,
+        stall_timeout: config.stall_timeout.value,
         ..Limits::default()
     }
 }

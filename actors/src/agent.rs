@@ -23,7 +23,8 @@ pub(crate) use begin::{
     bytes_of, count, first_messages, prepare, same_request, stored_boot, system_message,
 };
 pub(crate) use live::{EditedBlocks, Gauges, Live, Shared};
-pub(crate) use refresh::versions;
+pub(crate) use refresh::{system_compiled, versions};
+pub(crate) use step::wire_parts;
 
 use crate::{
     CallbackResult, Refusal,

@@ -13,7 +13,7 @@ use std::{
 
 use retold_events::{
     BlockId, NewEvent, Seq, Timestamp,
-    block::{Author, Block, Created, Deleted, Edited, Event},
+    block::{Author, Block, Created, Deleted, Edited, Event, Forked},
     codec::Event as _,
     log::{Log, Permit, Ticket},
     store::{Append, Commit, RowChange},
@@ -30,6 +30,8 @@ pub type Edit = Box<dyn FnOnce(&mut Block) -> Result<(), Refusal> + Send>;
 pub struct Patch {
     /// The label it will have, if the patch sets one: no agent may have two blocks of one label.
     pub label: Option<String>,
+    /// The version whose content it brings back, if it does so.
+    pub restored: Option<u64>,
     /// Changes a copy of the block as it stands at that moment; a refusal leaves it as it is.
     pub edit: Edit,
 }
@@ -108,6 +110,20 @@ impl Blocks {
         }
     }
 
+    /// Makes the first event of a copy of a block as it stood at one of its events; otherwise as [`Blocks::create`].
+    pub(crate) fn fork(&self, from: &load::Loaded<fold::State>, now: Timestamp) -> NewBlock {
+        let id = BlockId::from_uuid(self.options.ids.next(now));
+        let forked = Forked {
+            from: from.state.id,
+            version: from.seq,
+            inherited: from.state.inherited + from.seq.0,
+            block: from.state.block.clone(),
+        };
+        let state = fold::State::forked(id, now, &forked);
+        let event = Event::Forked(forked);
+        NewBlock { rows: fold::project(id, None, now, &event), event, state }
+    }
+
     /// Has a created block loaded from what is written whenever somebody asks for it. Until its commit, queued as
     /// `ticket`, is durable, it is kept in memory, so that it can be seen at once.
     pub(crate) fn created(&self, new: NewBlock, ticket: Ticket) -> BlockView {
@@ -146,7 +162,8 @@ impl Blocks {
             (patch.edit)(&mut block)?;
             let changed = block != head.state.block;
             if changed {
-                let event = Event::Edited(Edited { block, author: Author::Client });
+                let restored = patch.restored;
+                let event = Event::Edited(Edited { block, author: Author::Client, restored });
                 let mut commit = Commit::default();
                 head.add(event, now, &self.options, &mut commit);
                 head.ticket = Some(self.submit(permit, commit, &entry, id));
@@ -404,7 +421,8 @@ impl<'a> Held<'a> {
         let Some(head) = self.heads.iter_mut().find(|head| head.state.id == id) else { return };
         if head.state.block.value != value {
             let block = Block { value, ..head.state.block.clone() };
-            head.add(Event::Edited(Edited { block, author }), now, options, commit);
+            let edited = Edited { block, author, restored: None };
+            head.add(Event::Edited(edited), now, options, commit);
             self.edited = true;
         }
     }

@@ -10,7 +10,7 @@
 //! failed, for the next one is as if nothing had been asked; unless it was begun with something to recover, and still is.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -20,12 +20,15 @@ use std::{
 use ractor::{
     Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent,
 };
-use retold_events::{AgentId, RunId, Seq, store::Commit};
+use retold_events::{AgentId, RunId, Seq, defect::Defect, store::Commit};
 use retold_snapshots::{
     agent::State,
     load::{self, LoadError, Loaded},
 };
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
 
 use crate::{
     Refusal,
@@ -34,6 +37,7 @@ use crate::{
         actor::{AgentActor, Arguments, Diverged},
     },
     bound::{Bound, Share},
+    metrics::Now,
 };
 
 /// Failures at one place of a history after which its agent is quarantined.
@@ -55,6 +59,8 @@ pub(crate) struct Directory {
     failures: Mutex<HashMap<AgentId, Failures>>,
     activations: Semaphore,
     uses: AtomicU64,
+    /// Agents whose history cannot be folded, as far as somebody asked for them.
+    unreadable: Mutex<HashSet<AgentId>>,
 }
 
 /// One agent's place.
@@ -149,6 +155,9 @@ impl Hold {
 
     /// A share of the agent's queue; `None` when it is full.
     pub(crate) fn queue(&self) -> Option<Share> {
+        if Defect::QueueUnbounded.is_on() {
+            return Some(self.slot.queue.take());
+        }
         self.slot.queue.try_take()
     }
 }
@@ -177,6 +186,7 @@ impl Directory {
             failures: Mutex::default(),
             activations: Semaphore::new(ACTIVATIONS),
             uses: AtomicU64::new(0),
+            unreadable: Mutex::default(),
         }
     }
 
@@ -194,7 +204,7 @@ impl Directory {
     pub(crate) async fn wake(&self, id: AgentId) -> Result<Hold, Refusal> {
         for _ in 0..WAKINGS {
             let hold = self.place(id);
-            match hold.slot.awake.get_or_try_init(|| self.activate(id, &hold.slot)).await {
+            match hold.slot.awake.get_or_try_init(|| self.activated(id, &hold.slot)).await {
                 Ok(awake) if awake.is_over() => {
                     // What it had queued is part of the history: the next one begins once that is written.
                     self.shared.log.append(Commit::default()).await?;
@@ -214,6 +224,9 @@ impl Directory {
     /// The agent's place, made if it has none.
     fn place(&self, id: AgentId) -> Hold {
         let mut slots = self.slots();
+        if Defect::WokenTwice.is_on() {
+            slots.retain(|of, slot| *of != id || slot.is_awake());
+        }
         let slot =
             slots.entry(id).or_insert_with(|| Arc::new(Slot::new(self.shared.options.queue_bound)));
         self.hold(slot)
@@ -245,11 +258,22 @@ impl Directory {
         Hold { slot: Arc::clone(slot) }
     }
 
+    /// Activates, and measures it. That there is no such agent is no failure.
+    async fn activated(&self, id: AgentId, slot: &Slot) -> Result<Awake, Refusal> {
+        let began = Instant::now();
+        let awake = self.activate(id, slot).await;
+        if !matches!(awake, Err(Refusal::NotFound { .. })) {
+            self.shared.metrics.activated(began, awake.is_ok());
+        }
+        awake
+    }
+
     async fn activate(&self, id: AgentId, slot: &Slot) -> Result<Awake, Refusal> {
         self.check_quarantine(id)?;
         let _turn = self.activations.acquire().await.map_err(|_| Refusal::Draining)?;
         let loaded = self.load(id).await.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Quarantined { .. }) {
+                self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
                 self.abandon_runs(id);
             }
         })?;
@@ -395,7 +419,8 @@ impl Directory {
         let seen = slot.awake.get().and_then(|awake| awake.gauges.seen.load_full());
         let Some(seen) = seen else { return false };
         let durable = seen.ticket.is_none_or(|ticket| self.shared.log.is_durable(ticket));
-        slot.holders.load(Ordering::Acquire) == 0 && !seen.is_busy() && durable
+        let held = slot.holders.load(Ordering::Acquire) > 0 && !Defect::SleepsWhileHeld.is_on();
+        !held && !seen.is_busy() && durable
     }
 
     /// Agents that have something under way.
@@ -404,6 +429,36 @@ impl Directory {
         let is_busy = |awake: &Awake| !awake.is_over() && awake.gauges.is_busy();
         let busy = slots.values().filter(|slot| slot.awake.get().is_some_and(is_busy));
         busy.map(|slot| self.hold(slot)).collect()
+    }
+
+    /// What there is at this moment, without the bounds.
+    pub(crate) fn now(&self) -> Now {
+        let mut now = Now { quarantined: self.count_quarantined(), ..Now::default() };
+        for slot in self.slots().values() {
+            let Some(awake) = slot.awake.get().filter(|awake| !awake.is_over()) else { continue };
+            now.awake += 1;
+            now.awake_bytes += awake.gauges.bytes();
+            let seen = awake.gauges.seen.load();
+            let Some(seen) = &*seen else { continue };
+            let open = &seen.state.open_runs;
+            now.longest_queue = now.longest_queue.max(open.len());
+            for run in open.values() {
+                match (&run.started, run.cancel_requested) {
+                    (None, _) => now.waiting += 1,
+                    (Some(_), false) => now.running += 1,
+                    (Some(_), true) => now.cancelling += 1,
+                }
+            }
+        }
+        now
+    }
+
+    fn count_quarantined(&self) -> usize {
+        let unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = self.failures();
+        let failed = failures.iter().filter(|(_, failures)| failures.count >= FAILURES);
+        let others = failed.filter(|(id, _)| !unreadable.contains(id)).count();
+        unreadable.len() + others
     }
 
     /// How many agents are awake.

@@ -2,6 +2,10 @@
 
 mod agents;
 mod blocks;
+mod events;
+mod fork;
+mod past;
+mod replay;
 mod runs;
 mod upkeep;
 
@@ -25,6 +29,9 @@ use retold_snapshots::{
 };
 use tokio::sync::mpsc;
 
+pub use events::{EventFollow, Fact, LogEvent, Scope};
+pub use past::AsOf;
+
 use crate::{
     Options, Refusal,
     agent::{Gated, Message, Reply, Shared},
@@ -32,6 +39,8 @@ use crate::{
     bound::Bound,
     directory::{Directory, Hold, Supervisor, Told},
     hub::Hub,
+    pasts::Pasts,
+    metrics::{Metrics, Now},
     toolbox::Builtins,
 };
 
@@ -89,6 +98,8 @@ struct Inner {
     shared: Shared,
     directory: Arc<Directory>,
     open_runs: Arc<Bound>,
+    pasts: Pasts,
+    replays: replay::Replays,
     /// Whether the tokenizer's vocabulary is in memory.
     counts: AtomicBool,
 }
@@ -103,10 +114,12 @@ impl Host {
         catalog: Arc<Catalog>,
         options: Options,
     ) -> Result<Self, OpenError> {
+        let pasts = Pasts::new(Arc::clone(&store));
         let log = Log::open(store);
         let (edited, edits) = mpsc::channel(1024);
+        let metrics = Arc::<Metrics>::default();
         let shared = Shared {
-            hub: Hub::new(log.clone()),
+            hub: Hub::new(log.clone(), Arc::clone(&metrics)),
             blocks: Arc::new(Blocks::new(log.clone(), options.clone())),
             catalog,
             toolbox: Arc::new(Builtins::new(log.clone(), Arc::clone(&options.clock))),
@@ -114,6 +127,7 @@ impl Host {
             edited,
             host: Arc::new(OnceLock::new()),
             runtime: tokio::runtime::Handle::current(),
+            metrics,
             log,
             options,
         };
@@ -129,7 +143,14 @@ impl Host {
             .send_message(Told::Keep(Arc::clone(&directory), recover))
             .map_err(|error| OpenError::Supervisor(error.to_string()))?;
         let host =
-            Self(Arc::new(Inner { shared, directory, open_runs, counts: AtomicBool::new(false) }));
+            Self(Arc::new(Inner {
+                shared,
+                directory,
+                open_runs,
+                pasts,
+                replays: replay::Replays::new(),
+                counts: AtomicBool::new(false),
+            }));
         let weak = WeakHost(Arc::downgrade(&host.0));
         let _ = host.0.shared.host.set(weak.clone());
         host.recover().await?;
@@ -190,6 +211,20 @@ impl Host {
         &self.0.shared.log
     }
 
+    /// What this host measures of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.shared.metrics
+    }
+
+    /// What there is at this moment. Looks at every awake agent: for somebody who asks every few seconds.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let options = &self.0.shared.options;
+        let (max_open_runs, queue_bound) = (options.max_open_runs, options.queue_bound);
+        Now { max_open_runs, queue_bound, ..self.0.directory.now() }
+    }
+
     /// How many agents are awake.
     #[must_use]
     pub fn count_awake(&self) -> usize {
@@ -210,6 +245,7 @@ impl Host {
 
     /// Writes what waits and closes the store.
     pub async fn close(&self) {
+        self.0.pasts.stop();
         self.0.shared.log.close().await;
     }
 

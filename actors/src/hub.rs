@@ -12,24 +12,27 @@ use std::{
 use retold_events::{
     RunId,
     codec::decode_items,
+    defect::Defect,
     log::Log,
     output::{Item, Output},
     store::StoreError,
 };
 use tokio::sync::watch;
 
-use crate::Refusal;
+use crate::{Refusal, metrics::Metrics};
 
 /// Bytes a run's ring may hold, as encoded. A burst of one model answer fits; a reader further behind reads the log.
 const RING_BYTES: usize = 64 << 10;
-/// Bytes read from the log at a time.
-const READ_BYTES: usize = 256 << 10;
+/// Bytes read from the log at a time. What a reader has not taken yet it holds decoded, which is up to eight times as
+/// much; so one that stopped reading costs at most a quarter of a mebibyte here.
+const READ_BYTES: usize = 32 << 10;
 
 /// Feeds of the runs that are live.
 #[derive(Debug, Clone)]
 pub(crate) struct Hub {
     log: Log,
     feeds: Arc<Mutex<HashMap<RunId, Arc<Feed>>>>,
+    metrics: Arc<Metrics>,
 }
 
 /// The newest output of one live run.
@@ -66,8 +69,8 @@ struct Batch {
 }
 
 impl Hub {
-    pub(crate) fn new(log: Log) -> Self {
-        Self { log, feeds: Arc::default() }
+    pub(crate) fn new(log: Log, metrics: Arc<Metrics>) -> Self {
+        Self { log, feeds: Arc::default(), metrics }
     }
 
     /// Begins the feed of a run whose last recorded item is `last`.
@@ -125,7 +128,11 @@ impl Hub {
     pub(crate) fn follow(&self, run: RunId, after: u64) -> Follow {
         let feed = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
         let last = feed.as_ref().map(|feed| feed.progress.subscribe());
-        Follow { log: self.log.clone(), run, cursor: after, live: feed.zip(last), ended: false }
+        if let Some(last) = &last {
+            self.metrics.follows(last.borrow().last.saturating_sub(after));
+        }
+        let (log, metrics) = (self.log.clone(), Arc::clone(&self.metrics));
+        Follow { log, metrics, run, cursor: after, live: feed.zip(last), ended: false }
     }
 }
 
@@ -168,6 +175,7 @@ impl Ring {
 #[derive(Debug)]
 pub struct Follow {
     log: Log,
+    metrics: Arc<Metrics>,
     run: RunId,
     cursor: u64,
     live: Option<(Arc<Feed>, watch::Receiver<Progress>)>,
@@ -214,7 +222,10 @@ impl Follow {
     fn read_ring(&self) -> Option<Arc<[Item]>> {
         let (feed, _) = self.live.as_ref()?;
         let ring = feed.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.holding(self.cursor + 1).map(|batch| batch.items)
+        let next = self.cursor + 1 + u64::from(Defect::RingCursorOff.is_on());
+        let items = ring.holding(next).map(|batch| batch.items)?;
+        self.metrics.read_ring();
+        Some(items)
     }
 
     async fn read_log(&self) -> Result<Option<Arc<[Item]>>, Refusal> {
@@ -237,6 +248,7 @@ impl Follow {
     }
 
     async fn read(&self, after: u64) -> Result<Vec<Item>, Refusal> {
+        self.metrics.read_log();
         let run = self.run;
         let batches = self.log.read(move |store| store.outputs(run, after, READ_BYTES)).await?;
         let mut items = Vec::new();

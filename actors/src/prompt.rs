@@ -2,5 +2,10 @@
 
 pub(crate) mod compile;
 pub(crate) mod note;
+pub(crate) mod request;
 pub(crate) mod stock;
+pub(crate) mod system;
 pub(crate) mod transcript;
+mod view;
+
+pub(crate) use view::StepView;

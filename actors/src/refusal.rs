@@ -51,6 +51,12 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Duration,
     },
+    /// As many pasts are being looked up as may be.
+    #[error("the server is looking up as much of the past as it may at one time; try again later")]
+    Crowded {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The server is about to stop.
     #[error("the server is shutting down and accepts no new work")]
     Draining,

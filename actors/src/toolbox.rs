@@ -80,15 +80,7 @@ impl Builtins {
 
 impl Toolbox for Builtins {
     fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
-        // Built once: every step of every run offers them.
-        static SCHEMAS: LazyLock<Vec<[ToolSchema; 2]>> = LazyLock::new(|| {
-            tool::builtins()
-                .iter()
-                .map(|tool| [false, true].map(|beat| tool::schema(tool, beat)))
-                .collect()
-        });
-        let index = tool::builtins().iter().position(|tool| tool.id == id)?;
-        Some(SCHEMAS[index][usize::from(heartbeat)].clone())
+        builtin_schema(id, heartbeat)
     }
 
     fn name(&self, id: ToolId) -> Option<&str> {
@@ -117,6 +109,19 @@ impl Toolbox for Builtins {
             })
         })
     }
+}
+
+/// A built-in tool as a model sees it, see [`Toolbox::schema`].
+pub(crate) fn builtin_schema(id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
+    // Built once: every step of every run offers them.
+    static SCHEMAS: LazyLock<Vec<[ToolSchema; 2]>> = LazyLock::new(|| {
+        tool::builtins()
+            .iter()
+            .map(|tool| [false, true].map(|beat| tool::schema(tool, beat)))
+            .collect()
+    });
+    let index = tool::builtins().iter().position(|tool| tool.id == id)?;
+    Some(SCHEMAS[index][usize::from(heartbeat)].clone())
 }
 
 /// The return of a call that could not do what was asked.

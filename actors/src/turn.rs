@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use ractor::ActorRef;
 use retold_events::{
     AgentId, RunId,
+    defect::Defect,
     run::{Request, RunError, StopReason},
 };
 use retold_models::{ModelError, ModelErrorKind};
@@ -23,7 +24,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use answer::Answer;
-pub(crate) use report::{Compacted, PartDelta, Partial, Report, ReportKind, StepDone, StepView};
+pub(crate) use report::{Compacted, PartDelta, Partial, Report, ReportKind, StepDone};
+
+pub(crate) use crate::prompt::StepView;
 
 use crate::agent::{Message, Shared};
 
@@ -59,9 +62,12 @@ pub(crate) struct Failure {
 
 impl Turn {
     /// Runs until the actor says that the run has ended. Begins once `may_begin` fires: when the run is durable.
-    pub(crate) async fn run(self, view: StepView, may_begin: oneshot::Receiver<()>) {
+    pub(crate) async fn run(mut self, view: StepView, may_begin: oneshot::Receiver<()>) {
         if may_begin.await.is_err() {
             return;
+        }
+        if Defect::EarlyCancelLost.is_on() && self.token.is_cancelled() {
+            self.token = CancellationToken::new();
         }
         // A panic is this run's failure and nobody else's.
         let cut = match AssertUnwindSafe(self.steps(view)).catch_unwind().await {
@@ -87,9 +93,7 @@ impl Turn {
             let (reply, next) = oneshot::channel();
             self.report(ReportKind::Done(Box::new(done), reply));
             match next.await {
-                // A running request keeps the system message it began with, or was compacted to: what its tools change
-                // in memory it learns from their returns, and the provider's cache of the prompt stays good.
-                Ok(Some(next)) => view = StepView { system: view.system, ..next },
+                Ok(Some(next)) => view = view.followed_by(next),
                 Ok(None) | Err(_) => return Cut::Abandoned,
             }
         }

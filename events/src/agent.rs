@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BlockId, ConversationId, JsonText, Message, MessageId, Seq, Timestamp, ToolId, run};
+use crate::{
+    AgentId, BlockId, ConversationId, JsonText, Message, MessageId, Position, Seq, Timestamp,
+    ToolId, run,
+};
 
 /// A fact about an agent.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +50,8 @@ pub enum Event {
     RunDeleted(run::Deleted),
     /// A client judged a step.
     FeedbackGiven(run::FeedbackGiven),
+    /// It came to be as a fork of another agent.
+    Forked(Forked),
 }
 
 /// An agent came to be.
@@ -151,6 +156,32 @@ pub struct ContextCompacted {
     pub messages_before: u32,
     /// Messages in context after.
     pub messages_after: u32,
+}
+
+/// An agent came to be as a fork: its history begins as the history of its parent up to a moment. Nothing is copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forked {
+    /// Whose history it goes on from.
+    pub parent: AgentId,
+    /// The last event of the parent's stream that is included.
+    pub seq: Seq,
+    /// The moment, among all events of the server.
+    pub position: Position,
+    /// Its name.
+    pub name: String,
+    /// Its blocks, in the order the model sees them.
+    pub blocks: Vec<BlockFork>,
+}
+
+/// A block of a fork, and the parent's block it is a copy of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockFork {
+    /// The parent's.
+    pub from: BlockId,
+    /// The last event of its stream that is included.
+    pub version: Seq,
+    /// The fork's own.
+    pub block: BlockId,
 }
 
 /// An agent is gone.

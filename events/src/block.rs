@@ -1,8 +1,10 @@
 //! What can happen to a memory block.
 
+pub(crate) mod v1;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, JsonText, RunId};
+use crate::{AgentId, BlockId, JsonText, RunId, Seq};
 
 /// A fact about a block.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +15,8 @@ pub enum Event {
     Edited(Edited),
     /// It is gone; its id is never used again.
     Deleted(Deleted),
+    /// It came to be as a copy of another one, for a fork of an agent.
+    Forked(Forked),
 }
 
 /// A block came to be.
@@ -31,6 +35,8 @@ pub struct Edited {
     pub block: Block,
     /// Who changed it.
     pub author: Author,
+    /// The version whose content came back; `None` when the content is new. Versions are counted as [`Forked`] says.
+    pub restored: Option<u64>,
 }
 
 /// A block is gone.
@@ -40,8 +46,24 @@ pub struct Deleted {
     pub author: Author,
 }
 
+/// A block came to be as a copy of another one. Its history begins as the original's.
+///
+/// Versions of a block are counted from 1 along that history: an event's number is its place in its stream, and in a
+/// block that was forked `inherited` more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forked {
+    /// The original.
+    pub from: BlockId,
+    /// The last event of the original's stream that is included.
+    pub version: Seq,
+    /// Versions the history has before this event.
+    pub inherited: u64,
+    /// Everything about it.
+    pub block: Block,
+}
+
 /// Who changed a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Author {
     /// A client, over the API.
     Client,
@@ -51,6 +73,8 @@ pub enum Author {
         agent: AgentId,
         /// In which run.
         run: RunId,
+        /// The name of the tool; `None` where version 0.1.0 did not note it.
+        tool: Option<String>,
     },
 }
 

@@ -90,6 +90,7 @@ stored! {
         108 ContextReplaced(agent::ContextReplaced) v 1 after Nothing;
         109 ContextCompacted(agent::ContextCompacted) v 1 after Nothing;
         110 Deleted(agent::Deleted) v 1 after Nothing;
+        111 Forked(agent::Forked) v 1 after Nothing;
         201 RunAccepted(run::Accepted) v 1 after Nothing;
         202 RunStarted(run::Started) v 1 after Nothing;
         203 StepStarted(run::StepStarted) v 1 after Nothing;
@@ -104,10 +105,27 @@ stored! {
 
 stored! {
     block::Event {
-        301 Created(block::Created) v 1 after Nothing;
-        302 Edited(block::Edited) v 1 after Nothing;
-        303 Deleted(block::Deleted) v 1 after Nothing;
+        301 Created(block::Created) v 2 after block::v1::Created;
+        302 Edited(block::Edited) v 2 after block::v1::Edited;
+        303 Deleted(block::Deleted) v 2 after block::v1::Deleted;
+        304 Forked(block::Forked) v 1 after Nothing;
     }
+}
+
+/// Gives the structs of older versions their place in the chain.
+macro_rules! older {
+    ($($payload:ty = v $version:literal after $older:ty;)*) => {$(
+        impl Payload for $payload {
+            const VERSION: u16 = $version;
+            type Older = $older;
+        }
+    )*};
+}
+
+older! {
+    block::v1::Created = v 1 after Nothing;
+    block::v1::Edited = v 1 after Nothing;
+    block::v1::Deleted = v 1 after Nothing;
 }
 
 /// One version of one event type: a frozen struct that knows the version before it.
@@ -143,9 +161,10 @@ macro_rules! first_versions {
 first_versions! {
     agent::Created, agent::Configured, agent::BlockAttached, agent::BlockDetached, agent::ToolAttached,
     agent::ToolDetached, agent::SystemCompiled, agent::ContextReplaced, agent::ContextCompacted, agent::Deleted,
+    agent::Forked,
     run::Accepted, run::Started, run::StepStarted, run::StepEnded, run::CancelRequested, run::Ended,
     run::CallbackSent, run::Deleted, run::FeedbackGiven,
-    block::Created, block::Edited, block::Deleted,
+    block::v1::Created, block::v1::Edited, block::v1::Deleted, block::Forked,
 }
 
 fn encode_payload<P: Payload>(event_type: EventType, payload: &P) -> Encoded {

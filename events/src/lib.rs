@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod block;
 pub mod codec;
+pub mod defect;
 mod envelope;
 mod id;
 mod json;

@@ -10,8 +10,11 @@
 //! mean.
 
 mod committer;
+mod metrics;
+mod rest;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -29,9 +32,14 @@ use tokio::{
     time::Instant,
 };
 
-use crate::store::{
-    Commit, Committed, Conflict, EventStore, Head, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, Space,
-    StoreError,
+pub use self::{metrics::Metrics, watcher::Watch};
+use self::watcher::Watched;
+use crate::{
+    defect::Defect,
+    store::{
+        Commit, Committed, Conflict, EventStore, Head, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, Space,
+        StoreError,
+    },
 };
 
 /// Commits that may wait at once. A turn waits for one or two, so this is some thousand agents at work; at the measured
@@ -92,6 +100,7 @@ struct Pending {
     ticket: u64,
     commit: Commit,
     done: Done,
+    queued: Instant,
     /// Held until the answer was given, so that the bound covers what is being written too.
     _permit: Permit,
 }
@@ -117,6 +126,8 @@ struct Shared {
     refused: Mutex<HashSet<u64>>,
     failure: OnceLock<Arc<StoreError>>,
     space: Mutex<Option<(Instant, Space)>>,
+    watched: Watched,
+    metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -156,6 +167,8 @@ impl Log {
             refused: Mutex::default(),
             failure: OnceLock::new(),
             space: Mutex::default(),
+            watched: Watched::default(),
+            metrics: Metrics::default(),
         });
         let run = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -210,11 +223,15 @@ impl Log {
     pub async fn durable(&self, ticket: Ticket) -> Result<(), AppendError> {
         let shared = self.shared();
         if ticket == Ticket::NEVER && !shared.is_closed() {
+            if Defect::RefusedIsDurable.is_on() {
+                return Ok(());
+            }
             return Err(AppendError::Refused);
         }
         let reached = |progress: &Progress| progress.ticket >= ticket.0;
         shared.wait_for(reached).await.map_err(AppendError::Storage)?;
-        if shared.refused().contains(&ticket.0) { Err(AppendError::Refused) } else { Ok(()) }
+        let refused = shared.refused().contains(&ticket.0) && !Defect::RefusedIsDurable.is_on();
+        if refused { Err(AppendError::Refused) } else { Ok(()) }
     }
 
     /// Reads on a blocking thread. Gives its answer only once everything `f` may have seen is durable.
@@ -273,6 +290,12 @@ impl Log {
         }
     }
 
+    /// What this log measures of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared().metrics
+    }
+
     /// Why the store failed, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<Arc<StoreError>> {
@@ -311,6 +334,7 @@ impl Shared {
         let mut queue = self.lock_queue();
         let closed = queue.closing || self.failure.get().is_some();
         let refusal = if closed { Some(AppendError::Storage(self.error())) } else { refusal };
+        let done = if Defect::AnswerBeforeSync.is_on() { self.answered_now(done) } else { done };
         if let Some(refusal) = refusal {
             drop(queue);
             done(Err(refusal));
@@ -318,14 +342,25 @@ impl Shared {
         }
         queue.last_ticket += 1;
         let ticket = queue.last_ticket;
-        queue.waiting.push_back(Pending { ticket, commit, done, _permit: permit });
+        self.metrics.queued(committer::size(&commit).0);
+        let queued = Instant::now();
+        queue.waiting.push_back(Pending { ticket, commit, done, queued, _permit: permit });
         drop(queue);
         self.queued.notify_one();
         Ticket(ticket)
     }
 
+    /// Gives the answer at once: a defect.
+    fn answered_now(&self, done: Done) -> Done {
+        done(Ok(Committed { position: self.progress.borrow().head.position }));
+        Box::new(|_| ())
+    }
+
     /// Waits until every group that had begun by now is durable.
     async fn gate(&self) -> Result<(), StoreError> {
+        if Defect::ReadAhead.is_on() {
+            return Ok(());
+        }
         let begun = self.begun.load(Ordering::SeqCst);
         if self.durable.load(Ordering::SeqCst) >= begun {
             return Ok(());

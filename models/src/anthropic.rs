@@ -13,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use futures_util::stream;
+use serde_json::value::RawValue;
 
 use crate::{
     ChunkStream, Model, ModelErrorKind, Prompt,
@@ -55,5 +56,9 @@ impl Model for MessagesModel {
                 Box::pin(stream::iter([Err(error)]))
             }
         }
+    }
+
+    fn request(&self, prompt: &Prompt<'_>) -> Option<Box<RawValue>> {
+        self.upstream.shown(request::encode(&self.name, prompt).ok()?)
     }
 }

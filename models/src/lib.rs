@@ -11,6 +11,7 @@ mod harness;
 mod http;
 pub mod limits;
 mod model;
+pub mod neutral;
 mod openai;
 mod provider;
 mod rehearsal;

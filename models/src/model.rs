@@ -17,6 +17,13 @@ pub trait Model: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// Dropping the stream at any point drops the connection to the provider.
     fn stream(&self, prompt: &Prompt<'_>) -> ChunkStream;
+
+    /// The body of the request that [`Model::stream`] sends for `prompt`, without sending it: JSON, no headers, and the
+    /// provider's key struck out should it stand in a text. `None` for a model that is no provider's; what it gets is
+    /// told by [`neutral::request`](crate::neutral::request).
+    fn request(&self, _prompt: &Prompt<'_>) -> Option<Box<RawValue>> {
+        None
+    }
 }
 
 /// One request to a model. Everything is borrowed.

@@ -14,6 +14,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
+use serde_json::value::RawValue;
 
 use crate::{
     ChunkStream, Model, ModelErrorKind, Prompt,
@@ -58,5 +59,11 @@ impl Model for ChatModel {
             without_stream_options,
         };
         call.stream(decode::Answer::new(Arc::clone(&self.upstream)))
+    }
+
+    fn request(&self, prompt: &Prompt<'_>) -> Option<Box<RawValue>> {
+        let body = request::encode(&self.upstream.config, &self.name, prompt).ok()?;
+        let refused = self.upstream.stream_options_refused.load(Ordering::Relaxed);
+        self.upstream.shown(if refused { body.plain } else { body.with_usage })
     }
 }

@@ -1,5 +1,6 @@
 //! An agent as its history left it.
 
+mod fork;
 mod project;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -7,10 +8,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use retold_events::{
     AgentId, BlockId, ConversationId, Message, MessageId, RunId, Timestamp, ToolId,
     agent::{Config, ContextCompacted, ContextReplaced, Created, Event, SystemCompiled},
+    defect::Defect,
     run::{self, StepOutcome, StopReason},
 };
 use serde::{Deserialize, Serialize};
 
+pub use fork::{Ancestor, Gap, MAX_ANCESTORS};
 pub use project::{apply_and_project, project};
 
 use crate::{
@@ -48,6 +51,8 @@ pub struct State {
     pub last_run: Option<LastRun>,
     /// Whether it is gone.
     pub deleted: bool,
+    /// Whose messages its history begins with, the oldest first; none unless it was forked.
+    pub ancestors: Vec<Ancestor>,
 }
 
 /// What is known of the run that ended last.
@@ -85,6 +90,7 @@ impl State {
             last_message,
             last_run: None,
             deleted: false,
+            ancestors: Vec::new(),
         }
     }
 
@@ -134,12 +140,18 @@ pub fn apply(state: &mut State, at: Timestamp, event: &Event) {
     state.last_at = state.last_at.max(at);
     match event {
         Event::Created(created) => *state = State::created(state.id, at, created),
+        // What a fork begins with is folded from its parent, see [`State::forked`]: nothing is left to do.
+        Event::Forked(_) => {}
         Event::Configured(configured) => {
             state.config = Arc::new(configured.config.clone());
             state.updated_at = at;
         }
         Event::BlockAttached(attached) => {
             state.blocks.push(attached.block);
+            if Defect::HashedBlocks.is_on() {
+                let hashed: std::collections::HashSet<BlockId> = state.blocks.drain(..).collect();
+                state.blocks.extend(hashed);
+            }
             state.updated_at = at;
         }
         Event::BlockDetached(detached) => {

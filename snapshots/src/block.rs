@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use retold_events::{
     BlockId, Timestamp,
-    block::{Block, Event},
+    block::{Block, Event, Forked},
     store::{RowChange, Table},
 };
 use serde::{Deserialize, Serialize};
@@ -23,13 +23,31 @@ pub struct State {
     pub updated_at: Timestamp,
     /// Whether it is gone.
     pub deleted: bool,
+    /// Versions its history has before the first event of its stream: 0 unless it was forked.
+    pub inherited: u64,
 }
 
 impl State {
     /// The state after the first event of every block.
     #[must_use]
     pub fn created(id: BlockId, at: Timestamp, block: Block) -> Self {
-        Self { id, block, created_at: at, updated_at: at, deleted: false }
+        Self { id, block, created_at: at, updated_at: at, deleted: false, inherited: 0 }
+    }
+
+    /// The state after the first event of a block that was forked.
+    #[must_use]
+    pub fn forked(id: BlockId, at: Timestamp, event: &Forked) -> Self {
+        Self { inherited: event.inherited, ..Self::created(id, at, event.block.clone()) }
+    }
+
+    /// The state that `event` begins; `None` when it is no beginning.
+    #[must_use]
+    pub fn begin(id: BlockId, at: Timestamp, event: &Event) -> Option<Self> {
+        match event {
+            Event::Created(created) => Some(Self::created(id, at, created.block.clone())),
+            Event::Forked(forked) => Some(Self::forked(id, at, forked)),
+            Event::Edited(_) | Event::Deleted(_) => None,
+        }
     }
 }
 
@@ -37,6 +55,7 @@ impl State {
 pub fn apply(state: &mut State, at: Timestamp, event: &Event) {
     match event {
         Event::Created(created) => *state = State::created(state.id, at, created.block.clone()),
+        Event::Forked(forked) => *state = State::forked(state.id, at, forked),
         Event::Edited(edited) => {
             state.block.clone_from(&edited.block);
             state.updated_at = at;
@@ -56,6 +75,7 @@ pub fn project(
     let old_tags = before.map_or(&[][..], |state| &state.block.tags[..]);
     let (after, new_tags) = match event {
         Event::Created(created) => (Some((&created.block, at)), &created.block.tags[..]),
+        Event::Forked(forked) => (Some((&forked.block, at)), &forked.block.tags[..]),
         Event::Edited(edited) => (
             Some((&edited.block, before.map_or(at, |state| state.created_at))),
             &edited.block.tags[..],

@@ -1,13 +1,17 @@
 //! Folding an aggregate from its newest usable saved state and the events after it.
 
 use retold_events::{
-    AgentId, BlockId, Position, Seq, StreamId, Timestamp,
+    AgentId, BlockId, Position, Record, Seq, StreamId, Timestamp,
     codec::{DecodeError, Event as _},
+    defect::Defect,
     store::{EventStore, SavedState, StoreError},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{agent, block, saved};
+use crate::{
+    agent::{self, MAX_ANCESTORS},
+    block, saved,
+};
 
 /// Events read from the store at a time.
 const PAGE: usize = 1024;
@@ -49,8 +53,17 @@ pub trait Aggregate: Serialize + DeserializeOwned + Sized {
     /// The stream of the aggregate with this state.
     fn stream(&self) -> StreamId;
 
-    /// The state after the first event; `None` when that event does not create it.
-    fn begin(stream: StreamId, at: Timestamp, event: &Self::Event) -> Option<Self>;
+    /// The stream, and the last event of it, that what this event begins goes on from; `None` when it goes on from none.
+    fn origin(event: &Self::Event) -> Option<(StreamId, Seq)>;
+
+    /// The state after the first event; `None` when that event does not create it. `origin` is the state at
+    /// [`Aggregate::origin`], where there is one.
+    fn begin(
+        stream: StreamId,
+        at: Timestamp,
+        event: &Self::Event,
+        origin: Option<&Self>,
+    ) -> Option<Self>;
 
     /// Folds a further event.
     fn fold(&mut self, at: Timestamp, event: &Self::Event);
@@ -63,10 +76,26 @@ impl Aggregate for agent::State {
         StreamId::Agent(self.id)
     }
 
-    fn begin(stream: StreamId, at: Timestamp, event: &Self::Event) -> Option<Self> {
+    fn origin(event: &Self::Event) -> Option<(StreamId, Seq)> {
+        if let Self::Event::Forked(forked) = event {
+            Some((StreamId::Agent(forked.parent), forked.seq))
+        } else {
+            None
+        }
+    }
+
+    fn begin(
+        stream: StreamId,
+        at: Timestamp,
+        event: &Self::Event,
+        origin: Option<&Self>,
+    ) -> Option<Self> {
         match (stream, event) {
             (StreamId::Agent(id), Self::Event::Created(created)) => {
                 Some(Self::created(id, at, created))
+            }
+            (StreamId::Agent(id), Self::Event::Forked(forked)) => {
+                Some(Self::forked(id, at, forked, origin?))
             }
             _ => None,
         }
@@ -84,12 +113,19 @@ impl Aggregate for block::State {
         StreamId::Block(self.id)
     }
 
-    fn begin(stream: StreamId, at: Timestamp, event: &Self::Event) -> Option<Self> {
-        match (stream, event) {
-            (StreamId::Block(id), Self::Event::Created(created)) => {
-                Some(Self::created(id, at, created.block.clone()))
-            }
-            _ => None,
+    fn origin(_: &Self::Event) -> Option<(StreamId, Seq)> {
+        None // A forked block's first event holds everything about it.
+    }
+
+    fn begin(
+        stream: StreamId,
+        at: Timestamp,
+        event: &Self::Event,
+        _: Option<&Self>,
+    ) -> Option<Self> {
+        match stream {
+            StreamId::Block(id) => Self::begin(id, at, event),
+            StreamId::Agent(_) => None,
         }
     }
 
@@ -122,9 +158,31 @@ pub fn block(
     load(store, StreamId::Block(id), until)
 }
 
+/// An agent as it stood after event `until` of its stream, or as it stands when it has not come so far.
+///
+/// # Errors
+/// As [`agent()`].
+pub fn agent_to(
+    store: &dyn EventStore,
+    id: AgentId,
+    until: Seq,
+) -> Result<Option<Loaded<agent::State>>, LoadError> {
+    load_to(store, StreamId::Agent(id), until)
+}
+
+/// A block as it stood after event `until` of its stream.
+pub(crate) fn block_to(
+    store: &dyn EventStore,
+    id: BlockId,
+    until: Seq,
+) -> Result<Option<Loaded<block::State>>, LoadError> {
+    load_to(store, StreamId::Block(id), until)
+}
+
 /// Packs a state for [`retold_events::store::Commit::snapshots`].
 #[must_use]
 pub fn save<S: Aggregate>(state: &S, seq: Seq) -> SavedState {
+    let seq = if Defect::SavedTooNew.is_on() { seq.next() } else { seq };
     saved::save(state.stream(), seq, state)
 }
 
@@ -133,52 +191,138 @@ fn load<S: Aggregate>(
     stream: StreamId,
     until: Option<Position>,
 ) -> Result<Option<Loaded<S>>, LoadError> {
-    let mut loaded: Option<Loaded<S>> = newest_saved(store, stream, until)?;
-    let mut from = loaded.as_ref().map_or(Seq(1), |loaded| loaded.seq.next());
-    loop {
-        let records = store.read_stream(stream, from, PAGE)?;
-        if records.is_empty() {
-            return Ok(loaded);
+    let until = match until {
+        Some(until) => last_at(store, stream, until)?,
+        None => Seq(u64::MAX),
+    };
+    load_to(store, stream, until)
+}
+
+/// A stream that begins as a fork of another.
+struct Fork<E> {
+    stream: StreamId,
+    until: Seq,
+    at: Timestamp,
+    event: E,
+}
+
+/// Goes back from fork to parent until there is a state to begin with, then folds forward again.
+fn load_to<S: Aggregate>(
+    store: &dyn EventStore,
+    mut stream: StreamId,
+    mut until: Seq,
+) -> Result<Option<Loaded<S>>, LoadError> {
+    let mut forks: Vec<Fork<S::Event>> = Vec::new();
+    let mut loaded: Option<Loaded<S>> = loop {
+        if let Some(saved) = newest_saved(store, stream, until)? {
+            break Some(saved);
         }
-        for record in records {
-            from = record.seq.next();
-            if until.is_some_and(|until| record.position > until) {
-                return Ok(loaded);
+        let records = page(store, stream, Seq(1), until)?;
+        let Some(first) = records.first() else { break None };
+        let event = understood::<S>(first)?;
+        match S::origin(&event) {
+            // Nobody has more ancestors, so what names more is no lineage.
+            Some((parent, seq)) if forks.len() < MAX_ANCESTORS => {
+                forks.push(Fork { stream, until, at: first.at, event });
+                (stream, until) = (parent, seq);
             }
-            let event = S::Event::decode(&record.encoded).map_err(|source| LoadError::Event {
-                stream,
-                seq: record.seq,
-                source,
-            })?;
-            match &mut loaded {
-                Some(loaded) => {
-                    loaded.state.fold(record.at, &event);
-                    loaded.seq = record.seq;
-                    loaded.folded += 1;
-                }
-                None => {
-                    loaded = S::begin(stream, record.at, &event).map(|state| Loaded {
-                        state,
-                        seq: record.seq,
-                        folded: 1,
-                    });
-                }
+            Some(_) | None => {
+                let mut begun = None;
+                fold_records(stream, &records, &mut begun)?;
+                break begun;
+            }
+        }
+    };
+    loop {
+        fold_on(store, stream, until, &mut loaded)?;
+        let Some(fork) = forks.pop() else { return Ok(loaded) };
+        let origin = loaded.as_ref().map(|parent| &parent.state);
+        let folded = loaded.as_ref().map_or(0, |parent| parent.folded) + 1;
+        loaded = S::begin(fork.stream, fork.at, &fork.event, origin).map(|state| Loaded {
+            state,
+            seq: Seq(1),
+            folded,
+        });
+        (stream, until) = (fork.stream, fork.until);
+    }
+}
+
+/// Folds the events of `stream` up to `until` that are not in the state yet.
+fn fold_on<S: Aggregate>(
+    store: &dyn EventStore,
+    stream: StreamId,
+    until: Seq,
+    loaded: &mut Option<Loaded<S>>,
+) -> Result<(), LoadError> {
+    let mut from = match loaded {
+        Some(loaded) => loaded.seq.next(),
+        None => return Ok(()),
+    };
+    loop {
+        let records = page(store, stream, from, until)?;
+        let Some(last) = records.last() else { return Ok(()) };
+        from = last.seq.next();
+        fold_records(stream, &records, loaded)?;
+    }
+}
+
+/// The next events of a stream, none after `until`.
+fn page(
+    store: &dyn EventStore,
+    stream: StreamId,
+    from: Seq,
+    until: Seq,
+) -> Result<Vec<Record>, StoreError> {
+    if from > until {
+        return Ok(Vec::new());
+    }
+    let wanted = usize::try_from(until.0 - from.0).map_or(PAGE, |more| more.min(PAGE - 1) + 1);
+    store.read_stream(stream, from, wanted)
+}
+
+fn fold_records<S: Aggregate>(
+    stream: StreamId,
+    records: &[Record],
+    loaded: &mut Option<Loaded<S>>,
+) -> Result<(), LoadError> {
+    for record in records {
+        let event = understood::<S>(record)?;
+        match loaded {
+            Some(loaded) => {
+                loaded.state.fold(record.at, &event);
+                loaded.seq = record.seq;
+                loaded.folded += 1;
+            }
+            None => {
+                *loaded = S::begin(stream, record.at, &event, None).map(|state| Loaded {
+                    state,
+                    seq: record.seq,
+                    folded: 1,
+                });
             }
         }
     }
+    Ok(())
+}
+
+/// The event that a record holds.
+pub(crate) fn understood<S: Aggregate>(record: &Record) -> Result<S::Event, LoadError> {
+    S::Event::decode(&record.encoded).map_err(|source| LoadError::Event {
+        stream: record.stream,
+        seq: record.seq,
+        source,
+    })
 }
 
 /// The newest saved state that is readable and not after `until`.
 fn newest_saved<S: Aggregate>(
     store: &dyn EventStore,
     stream: StreamId,
-    until: Option<Position>,
+    until: Seq,
 ) -> Result<Option<Loaded<S>>, LoadError> {
-    let mut before = Seq(u64::MAX);
+    let mut before = until;
     while let Some(saved) = store.snapshot(stream, before)? {
-        if let Ok(state) = saved::unsave::<S>(&saved)
-            && is_not_after(store, stream, saved.seq, until)?
-        {
+        if let Ok(state) = saved::unsave::<S>(&saved) {
             return Ok(Some(Loaded { state, seq: saved.seq, folded: 0 }));
         }
         if saved.seq.0 == 0 {
@@ -189,13 +333,35 @@ fn newest_saved<S: Aggregate>(
     Ok(None)
 }
 
-/// Whether the event at `seq` had happened at `until`.
-fn is_not_after(
+/// The last event of a stream that had happened at `until`; 0 when none had.
+///
+/// Places of a stream rise with positions, so looking at some twenty events is enough for a million.
+///
+/// # Errors
+/// Those of the store.
+pub fn last_at(
     store: &dyn EventStore,
     stream: StreamId,
-    seq: Seq,
-    until: Option<Position>,
-) -> Result<bool, StoreError> {
-    let Some(until) = until else { return Ok(true) };
-    Ok(store.read_stream(stream, seq, 1)?.first().is_some_and(|record| record.position <= until))
+    until: Position,
+) -> Result<Seq, StoreError> {
+    let had_happened = |seq| -> Result<bool, StoreError> {
+        let found = store.read_stream(stream, Seq(seq), 1)?;
+        Ok(found.first().is_some_and(|record| record.position <= until))
+    };
+    let head = store.stream_head(stream)?.0;
+    // Most often the moment is now.
+    if head > 0 && had_happened(head)? {
+        return Ok(Seq(head));
+    }
+    // All up to `low` had happened, none from `high` on.
+    let (mut low, mut high) = (0, head);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if had_happened(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(Seq(low))
 }

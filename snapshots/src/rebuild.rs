@@ -1,15 +1,25 @@
 //! All rows of the read models once more, from nothing but events: what makes them disposable.
 
-use std::collections::BTreeMap;
+mod refill;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use retold_events::{
-    AgentId, BlockId, Position, Record, StreamId,
-    codec::{DecodeError, Event},
+    AgentId, BlockId, Position, Record, StreamId, Timestamp,
+    agent::Event,
     store::{EventStore, RowChange, Table},
 };
 
-use crate::{agent, block, load::LoadError};
+use crate::{
+    agent, block,
+    load::{self, Aggregate, LoadError, understood},
+};
+
+pub use self::refill::{Refill, Unreadable};
 
 /// Events read from the store at a time.
 const PAGE: usize = 1024;
@@ -24,69 +34,128 @@ pub type Rows = BTreeMap<(Table, Vec<u8>), Bytes>;
 /// # Errors
 /// [`LoadError`].
 pub fn rebuild(store: &dyn EventStore) -> Result<Rows, LoadError> {
-    let mut rebuilt = Rebuilt::default();
+    let mut projector = Projector::default();
+    let mut rows = Rows::new();
     let mut from = Position(1);
     loop {
         let records = store.read_all(from, PAGE)?;
-        let Some(last) = records.last() else { return Ok(rebuilt.rows) };
+        let Some(last) = records.last() else { return Ok(rows) };
         from = Position(last.position.0 + 1);
         for record in &records {
-            rebuilt.take(record).map_err(|source| LoadError::Event {
-                stream: record.stream,
-                seq: record.seq,
-                source,
-            })?;
+            for RowChange { table, key, value } in projector.take(store, record)? {
+                match value {
+                    Some(value) => rows.insert((table, key), value),
+                    None => rows.remove(&(table, key)),
+                };
+            }
         }
     }
 }
 
-#[derive(Default)]
-struct Rebuilt {
+/// Folds events in the order of the log and gives the rows that change with each.
+#[derive(Debug, Default)]
+pub(crate) struct Projector {
     agents: BTreeMap<AgentId, agent::State>,
     blocks: BTreeMap<BlockId, block::State>,
-    rows: Rows,
+    light: bool,
 }
 
-impl Rebuilt {
-    fn take(&mut self, record: &Record) -> Result<(), DecodeError> {
-        let changes = match record.stream {
-            StreamId::Agent(id) => self.agent(id, record)?,
-            StreamId::Block(id) => self.block(id, record)?,
+impl Projector {
+    /// One that remembers little of each agent and block, for folding very many: every row is right but those of messages.
+    pub(crate) fn light() -> Self {
+        Self { light: true, ..Self::default() }
+    }
+
+    /// Folds the next event. `store` tells what a fork begins with.
+    ///
+    /// # Errors
+    /// [`LoadError::Event`] when it cannot be read; then nothing has changed.
+    pub(crate) fn take(
+        &mut self,
+        store: &dyn EventStore,
+        record: &Record,
+    ) -> Result<Vec<RowChange>, LoadError> {
+        match record.stream {
+            StreamId::Agent(id) => self.agent(store, id, record),
+            StreamId::Block(id) => self.block(id, record),
+        }
+    }
+
+    /// An agent as it stands after the events taken so far.
+    pub(crate) fn state(&self, id: AgentId) -> Option<&agent::State> {
+        self.agents.get(&id)
+    }
+
+    /// How many agents and blocks it remembers.
+    pub(crate) fn count(&self) -> usize {
+        self.agents.len() + self.blocks.len()
+    }
+
+    fn agent(
+        &mut self,
+        store: &dyn EventStore,
+        id: AgentId,
+        record: &Record,
+    ) -> Result<Vec<RowChange>, LoadError> {
+        let event = understood::<agent::State>(record)?;
+        let state = match self.agents.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => match begin(store, id, record.at, &event)? {
+                Some(state) => new.insert(state),
+                None => return Ok(Vec::new()),
+            },
         };
-        for RowChange { table, key, value } in changes {
-            match value {
-                Some(value) => self.rows.insert((table, key), value),
-                None => self.rows.remove(&(table, key)),
-            };
+        let changes = agent::apply_and_project(state, record.at, &event);
+        if self.light {
+            forget_words(state);
         }
-        Ok(())
+        Ok(changes)
     }
 
-    fn agent(&mut self, id: AgentId, record: &Record) -> Result<Vec<RowChange>, DecodeError> {
-        let event = agent_event(record)?;
-        if let retold_events::agent::Event::Created(created) = &event {
-            let state = agent::State::created(id, record.at, created);
-            self.agents.entry(id).or_insert(state);
-        }
-        let Some(state) = self.agents.get_mut(&id) else { return Ok(Vec::new()) };
-        Ok(agent::apply_and_project(state, record.at, &event))
-    }
-
-    fn block(&mut self, id: BlockId, record: &Record) -> Result<Vec<RowChange>, DecodeError> {
-        let event = retold_events::block::Event::decode(&record.encoded)?;
+    fn block(&mut self, id: BlockId, record: &Record) -> Result<Vec<RowChange>, LoadError> {
+        let event = understood::<block::State>(record)?;
         let changes = block::project(id, self.blocks.get(&id), record.at, &event);
-        match (self.blocks.get_mut(&id), &event) {
-            (Some(state), event) => block::apply(state, record.at, event),
-            (None, retold_events::block::Event::Created(created)) => {
-                let state = block::State::created(id, record.at, created.block.clone());
-                self.blocks.insert(id, state);
+        match self.blocks.entry(id) {
+            Entry::Occupied(mut known) => block::apply(known.get_mut(), record.at, &event),
+            Entry::Vacant(new) => {
+                if let Some(state) = block::State::begin(id, record.at, &event) {
+                    new.insert(state);
+                }
             }
-            (None, _) => {}
+        }
+        if self.light
+            && let Some(state) = self.blocks.get_mut(&id)
+        {
+            state.block.value.clear();
         }
         Ok(changes)
     }
 }
 
-fn agent_event(record: &Record) -> Result<retold_events::agent::Event, DecodeError> {
-    Event::decode(&record.encoded)
+/// The state that an agent's first event begins. A fork's parent may have gone on since: it is folded to the moment.
+fn begin(
+    store: &dyn EventStore,
+    id: AgentId,
+    at: Timestamp,
+    event: &Event,
+) -> Result<Option<agent::State>, LoadError> {
+    let parent = match agent::State::origin(event) {
+        Some((StreamId::Agent(parent), seq)) => load::agent_to(store, parent, seq)?,
+        Some(_) | None => None,
+    };
+    let parent = parent.as_ref().map(|parent| &parent.state);
+    Ok(Aggregate::begin(StreamId::Agent(id), at, event, parent))
+}
+
+/// Lets go of what fills the memory and what only rows of messages follow from.
+fn forget_words(state: &mut agent::State) {
+    for thread in state.threads.values_mut() {
+        thread.context.clear();
+        if !thread.system.content.is_empty() {
+            Arc::make_mut(&mut thread.system).content.clear();
+        }
+    }
+    if !state.config.system.is_empty() {
+        Arc::make_mut(&mut state.config).system.clear();
+    }
 }

@@ -8,6 +8,10 @@ use retold_events::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Ids kept free below one that was given out: a summary that stands before what a run holds finds its id there. They
+/// differ in bits of chance only, so nobody else's lie there.
+pub const ROOM_BELOW: u128 = 4096;
+
 /// A run that has not ended. The first one with [`OpenRun::started`] holds its thread; the others wait.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenRun {
@@ -94,6 +98,13 @@ impl OpenRun {
     /// Whether it holds ids of messages that are not stored yet.
     pub(crate) fn holds_ids(&self) -> bool {
         self.started.is_some() && (!self.input_entered || self.step.is_some())
+    }
+
+    /// The ids of messages that are not stored yet.
+    pub(crate) fn held_ids(&self) -> impl Iterator<Item = MessageId> {
+        let input = self.started.iter().filter(|_| !self.input_entered);
+        let input = input.flat_map(|started| started.input_ids.iter().copied());
+        input.chain(self.step.as_ref().map(|step| step.message))
     }
 }
 

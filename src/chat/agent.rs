@@ -4,6 +4,7 @@ use super::{
     ChatError,
     client::{Agent, Client},
 };
+use crate::client::ClientError;
 
 /// The agent that was chosen, and what to tell the user about the choice.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,12 +50,12 @@ async fn create(client: &Client, name: &str, model: Option<&str>) -> Result<Chos
     match client.create_agent(name, model).await {
         Ok(agent) => Ok(Chosen { agent, note: Some(format!("created the agent {name}")) }),
         // Without a default the server asks for a model; the list is what the user needs to answer.
-        Err(ChatError::Refused { status: 400, message })
+        Err(ClientError::Refused { status: 400, message })
             if model.is_none() && message.contains("model") =>
         {
             Err(ChatError::NeedsModel { models: client.models().await.unwrap_or_default() })
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,38 +2,14 @@
 
 use std::io;
 
+use crate::client::ClientError;
+
 /// Why `retold chat` gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    /// Nothing answers there.
-    #[error("cannot reach the server at {url}: {}", root_cause(source))]
-    Unreachable {
-        /// The server.
-        url: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The server demands a password and got none, or another.
-    #[error("the server at {url} demands a password: set RETOLD_PASSWORD, or give --password-file")]
-    Unauthorized {
-        /// The server.
-        url: String,
-    },
-    /// The server said no.
-    #[error("the server refused: {message} (status {status})")]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// The server's words.
-        message: String,
-    },
-    /// The server said something that is not the V1 API.
-    #[error("the server's answer is not what the Letta V1 API says: {detail}")]
-    Nonsense {
-        /// What was wrong with it.
-        detail: String,
-    },
+    /// The server gives no answer that can be used.
+    #[error(transparent)]
+    Server(#[from] ClientError),
     /// There is no agent of that id. An id is never made up, so none is created.
     #[error("there is no agent {id}")]
     NoSuchAgent {
@@ -73,13 +49,4 @@ fn choices(models: &[String]) -> String {
             many.len() - CHOICES
         ),
     }
-}
-
-/// The innermost cause, because reqwest's own words leave it out.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

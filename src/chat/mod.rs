@@ -11,7 +11,6 @@ mod frame;
 mod once;
 mod prompt;
 mod render;
-mod sse;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -21,6 +20,10 @@ use std::{borrow::Cow, fmt, io::Write, time::Duration};
 use tokio::{io::AsyncBufRead, sync::mpsc};
 
 use self::client::Client;
+pub(crate) use self::{
+    frame::{Frame, read as read_frames},
+    render::{Piece, Renderer, harmless, one_line},
+};
 pub use self::{error::ChatError, render::Style};
 use crate::config::Secret;
 

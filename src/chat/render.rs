@@ -163,7 +163,7 @@ pub(crate) fn harmless(text: &str) -> String {
 }
 
 /// `text` on one line, cut at [`LINE_CHARS`].
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut words = harmless(text).split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = words.char_indices().nth(LINE_CHARS) {
         words.truncate(end);

@@ -2,7 +2,6 @@
 
 use std::{
     io::{stderr, stdout},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -12,15 +11,12 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Exit, Process, block_on, complain, say, start_log};
+use super::{Exit, Process, block_on, complain, say, start_log, target};
 use crate::{
-    chat::{Conversation, Ending, Style, Terminal, is_server, talk},
-    config::{Config, Origin, Secret},
+    chat::{Conversation, Ending, Style, Terminal, talk},
+    config::{Config, Secret},
     server::Server,
 };
-
-/// How long a server on this machine may take to say that it is there.
-const PROBE: Duration = Duration::from_millis(500);
 
 /// Presses of Ctrl-C that may wait to be heard; two already mean to leave.
 const INTERRUPTS: usize = 4;
@@ -38,36 +34,14 @@ pub(super) fn run(
     // An embedded server's usual messages would run through the conversation.
     start_log(if config.log.is_set() { &config.log.value } else { "warn" }, process);
     block_on(async {
-        match running_server(config).await {
+        match target::running_server(config).await {
             Some(url) => {
-                let password = config
-                    .password
-                    .as_ref()
-                    .filter(|password| password.origin != Origin::Generated);
-                let password = password.map(|password| password.value.clone());
+                let password = target::password(config);
                 converse(&Conversation { url, password, agent, model }, process).await
             }
             None => embedded(config, agent, model, process).await,
         }
     })
-}
-
-/// The server that was named, or one that answers on the configured port. A data directory given on the command line
-/// asks for that directory, which a server found by chance need not have.
-async fn running_server(config: &Config) -> Option<String> {
-    if let Some(url) = &config.url {
-        return Some(url.value.clone());
-    }
-    if matches!(config.data_dir.origin, Origin::Flag(_)) || config.port.value == 0 {
-        return None;
-    }
-    let host = match config.host.value {
-        IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        host @ (IpAddr::V4(_) | IpAddr::V6(_)) => host,
-    };
-    let url = format!("http://{}", std::net::SocketAddr::new(host, config.port.value));
-    is_server(&url, PROBE).await.then_some(url)
 }
 
 /// Starts a server inside this process, talks to it, and lets it end properly.

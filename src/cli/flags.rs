@@ -14,6 +14,23 @@ pub(super) struct ServeFlags(pub(super) Flags);
 #[derive(Debug, Clone)]
 pub(super) struct ChatFlags(pub(super) Flags);
 
+/// The flags of the commands that talk to a running server.
+#[derive(Debug, Clone)]
+pub(super) struct ClientFlags(pub(super) Flags);
+
+/// The flags of the commands that work on a data directory.
+#[derive(Debug, Clone)]
+pub(super) struct DirFlags(pub(super) Flags);
+
+fn of_dir(setting: &Setting) -> bool {
+    ["data_dir", "config", "cache_bytes", "log"].contains(&setting.key)
+}
+
+fn of_client(setting: &Setting) -> bool {
+    // A data directory names no server.
+    setting.for_chat && setting.key != "data_dir"
+}
+
 fn of_serve(setting: &Setting) -> bool {
     setting.for_serve
 }
@@ -88,3 +105,5 @@ macro_rules! flags_of {
 
 flags_of!(ServeFlags, of_serve);
 flags_of!(ChatFlags, of_chat);
+flags_of!(ClientFlags, of_client);
+flags_of!(DirFlags, of_dir);

@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod notes;
 mod origin;
+mod otlp;
 mod password;
 mod provider;
 mod secret;
@@ -34,6 +35,7 @@ pub use self::{
     environment::Environment,
     error::{ConfigError, Hint},
     origin::{Origin, Sourced},
+    otlp::{Headers, Otlp, Pairs},
     provider::{KnownProvider, PROVIDERS, ProviderSetting},
     secret::Secret,
     setting::{SETTINGS, Setting, markdown},
@@ -42,6 +44,7 @@ pub use self::{
 };
 use self::{
     file::File,
+    otlp::{Capture, Name},
     password::Access,
     sources::Sources,
     value::{Bytes, Count, Handle, LogFilter, Origins, Span, Url, Wait},
@@ -100,6 +103,8 @@ pub struct Config {
     pub body_timeout: Sourced<Duration>,
     /// How long a connection is kept open between requests.
     pub idle_timeout: Sourced<Duration>,
+    /// How long a client may leave a stream unread.
+    pub stall_timeout: Sourced<Duration>,
     /// Silence after which a stream carries a ping.
     pub keepalive_interval: Sourced<Duration>,
     /// Messages that may wait behind a busy agent.
@@ -116,6 +121,20 @@ pub struct Config {
     pub drain_deadline: Sourced<Duration>,
     /// What is logged: a directive of tracing's filter.
     pub log: Sourced<String>,
+    /// Collector that gets traces; `None` for none. See [`Config::otlp`].
+    pub otlp_endpoint: Option<Sourced<String>>,
+    /// The same as a whole URL.
+    pub otlp_traces_endpoint: Option<Sourced<String>>,
+    /// Headers for the collector.
+    pub otlp_headers: Option<Sourced<Headers>>,
+    /// Whether traces hold what was said.
+    pub otlp_content: Sourced<bool>,
+    /// What the service is called in traces.
+    pub otel_service_name: Sourced<String>,
+    /// What else traces say of the service.
+    pub otel_resource_attributes: Sourced<Pairs>,
+    /// Whether no traces are sent, whatever else is set.
+    pub otel_disabled: Sourced<bool>,
     /// The configured providers; the rehearsal model is not among them.
     pub providers: Vec<ProviderSetting>,
     /// Lines the banner should show: variables that are not needed, mistyped, or mean something else here.
@@ -149,12 +168,14 @@ impl Config {
     fn read(sources: &Sources<'_>, generated_password: &str) -> Result<Self, ConfigError> {
         let secure = sources.required(&setting::SECURE)?;
         let Access { password, note } = password::access(sources, &secure, generated_password)?;
+        let otlp_endpoint = url(sources, &setting::OTLP_ENDPOINT)?;
+        let otlp_notes = otlp::notes(sources.environment, otlp_endpoint.as_ref())?;
         Ok(Self {
             host: sources.required(&setting::HOST)?,
             port: sources.required(&setting::PORT)?,
             data_dir: data_dir(sources)?,
             file: sources.file.map(|file| config_file(sources, file)),
-            url: sources.optional::<Url>(&setting::URL)?.map(|url| url.map(|url| url.0)),
+            url: url(sources, &setting::URL)?,
             password,
             secure,
             insecure: sources.required(&setting::INSECURE)?,
@@ -169,6 +190,7 @@ impl Config {
             header_timeout: wait(sources, &setting::HEADER_TIMEOUT)?,
             body_timeout: wait(sources, &setting::BODY_TIMEOUT)?,
             idle_timeout: wait(sources, &setting::IDLE_TIMEOUT)?,
+            stall_timeout: wait(sources, &setting::STALL_TIMEOUT)?,
             keepalive_interval: wait(sources, &setting::KEEPALIVE_INTERVAL)?,
             agent_queue: count(sources, &setting::AGENT_QUEUE)?,
             max_open_runs: count(sources, &setting::MAX_OPEN_RUNS)?,
@@ -179,8 +201,21 @@ impl Config {
                 .map(|it| it.map(|bytes| bytes.0)),
             drain_deadline: sources.required::<Span>(&setting::DRAIN_DEADLINE)?.map(|span| span.0),
             log: sources.required::<LogFilter>(&setting::LOG)?.map(|log| log.0),
+            otlp_endpoint,
+            otlp_traces_endpoint: url(sources, &setting::OTLP_TRACES_ENDPOINT)?,
+            otlp_headers: sources.optional(&setting::OTLP_HEADERS)?,
+            otlp_content: sources.required::<Capture>(&setting::OTLP_CONTENT)?.map(|it| it.0),
+            otel_service_name: sources
+                .required::<Name>(&setting::OTEL_SERVICE_NAME)?
+                .map(|it| it.0),
+            otel_resource_attributes: sources.required(&setting::OTEL_RESOURCE_ATTRIBUTES)?,
+            otel_disabled: sources.required(&setting::OTEL_DISABLED)?,
             providers: provider::providers(sources)?,
-            notes: notes::notes(sources.environment).into_iter().chain(note).collect(),
+            notes: notes::notes(sources.environment)
+                .into_iter()
+                .chain(note)
+                .chain(otlp_notes)
+                .collect(),
         })
     }
 
@@ -271,6 +306,10 @@ fn handle(
     setting: &Setting,
 ) -> Result<Option<Sourced<String>>, ConfigError> {
     Ok(sources.optional::<Handle>(setting)?.map(|handle| handle.map(|handle| handle.0)))
+}
+
+fn url(sources: &Sources<'_>, setting: &Setting) -> Result<Option<Sourced<String>>, ConfigError> {
+    Ok(sources.optional::<Url>(setting)?.map(|url| url.map(|url| url.0)))
 }
 
 fn wait(sources: &Sources<'_>, setting: &Setting) -> Result<Sourced<Duration>, ConfigError> {

@@ -35,6 +35,7 @@ const ACCESS: &str = "Access";
 const MODELS: &str = "Models";
 const LIMITS: &str = "Limits";
 const RUNNING: &str = "Running";
+const TRACES: &str = "Traces";
 
 const BLANK: Setting = Setting {
     key: "",
@@ -79,8 +80,8 @@ settings! {
     }
     URL {
         key: "url", flag: Some("url"), value: "URL", env: &["RETOLD_URL", "LETTA_BASE_URL"],
-        default_text: "a server on this machine's port, else an embedded one",
-        help: "Server that `retold chat` talks to.", for_chat: true, for_serve: false,
+        default_text: "a server on this machine's port; `chat` embeds one where there is none",
+        help: "Server that `retold chat`, `events` and `runs` talk to.", for_chat: true, for_serve: false,
     }
     PASSWORD {
         key: "password", value: "TEXT", env: &["RETOLD_PASSWORD", "LETTA_SERVER_PASSWORD"], heading: ACCESS,
@@ -146,6 +147,11 @@ settings! {
         env: &["RETOLD_IDLE_TIMEOUT"], default: "75s",
         help: "How long a connection is kept open between requests.",
     }
+    STALL_TIMEOUT {
+        key: "stall_timeout", flag: Some("stall-timeout"), value: "TIME", heading: LIMITS,
+        env: &["RETOLD_STALL_TIMEOUT"], default: "30s",
+        help: "How long a client may leave a stream unread before it is cut; it can go on where it was.",
+    }
     KEEPALIVE_INTERVAL {
         key: "keepalive_interval", flag: Some("keepalive-interval"), value: "TIME", heading: LIMITS,
         env: &["RETOLD_KEEPALIVE_INTERVAL", "LETTA_KEEPALIVE_INTERVAL"], default: "20s",
@@ -185,6 +191,43 @@ settings! {
         env: &["RETOLD_LOG", "LETTA_LOGGING_LOG_LEVEL", "LETTA_LOGGING_LEVEL"], default: "info",
         help: "What is logged, on standard error: a level, or directives such as info,retold_actors=debug.",
         for_chat: true,
+    }
+    OTLP_ENDPOINT {
+        key: "otlp_endpoint", flag: Some("otlp-endpoint"), value: "URL", heading: TRACES,
+        env: &["RETOLD_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT", "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT"],
+        default_text: "none: no traces are sent",
+        help: "OpenTelemetry collector that gets a trace of every run, over HTTP; /v1/traces is added to it.",
+    }
+    OTLP_TRACES_ENDPOINT {
+        key: "otlp_traces_endpoint", flag: Some("otlp-traces-endpoint"), value: "URL", heading: TRACES,
+        env: &["RETOLD_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], default_text: "none",
+        help: "The same as a whole URL, to which nothing is added.",
+    }
+    OTLP_HEADERS {
+        key: "otlp_headers", value: "HEADERS", heading: TRACES,
+        env: &["RETOLD_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+        default_text: "none",
+        help: "Headers for the collector, such as authorization=Bearer%20key, separated by commas.",
+    }
+    OTLP_CONTENT {
+        key: "otlp_content", flag: Some("otlp-content"), heading: TRACES, default: "false",
+        env: &["RETOLD_OTLP_CONTENT", "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"],
+        help: "Put into traces what people, models and tools said; without it they hold names, times and numbers only.",
+    }
+    OTEL_SERVICE_NAME {
+        key: "otel_service_name", flag: Some("otel-service-name"), value: "NAME", heading: TRACES,
+        env: &["RETOLD_OTEL_SERVICE_NAME", "OTEL_SERVICE_NAME"], default: "retold",
+        help: "What the service is called in traces.",
+    }
+    OTEL_RESOURCE_ATTRIBUTES {
+        key: "otel_resource_attributes", flag: Some("otel-resource-attributes"), value: "PAIRS", heading: TRACES,
+        env: &["RETOLD_OTEL_RESOURCE_ATTRIBUTES", "OTEL_RESOURCE_ATTRIBUTES"], default_text: "none",
+        help: "What else traces say of the service, such as deployment.environment.name=prod, separated by commas.",
+    }
+    OTEL_DISABLED {
+        key: "otel_disabled", flag: Some("otel-disabled"), heading: TRACES, default: "false",
+        env: &["RETOLD_OTEL_DISABLED", "OTEL_SDK_DISABLED"],
+        help: "Send no traces, whatever else is set.",
     }
 }
 

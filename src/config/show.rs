@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Config, Origin, Setting, Sourced, provider::ProviderSetting, setting};
+use super::{Config, Origin, Pairs, Setting, Sourced, provider::ProviderSetting, setting};
 
 /// One setting as it is in force.
 #[derive(Debug, Clone)]
@@ -98,6 +98,7 @@ impl Config {
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let text = |text: &String| Shown::Text(text.clone());
+        let url = |url: &String| Shown::Text(without_login(url));
         let time = |time: &Duration| Shown::Time(*time);
         let bytes = |bytes: &u64| Shown::Bytes(*bytes);
         let count = |count: &usize| Shown::Number(*count as u64);
@@ -108,7 +109,7 @@ impl Config {
             optional(&setting::CONFIG, self.file.as_ref(), |file| {
                 Shown::Text(file.display().to_string())
             }),
-            optional(&setting::URL, self.url.as_ref(), |url| Shown::Text(without_login(url))),
+            optional(&setting::URL, self.url.as_ref(), url),
             optional(&setting::PASSWORD, self.password.as_ref(), |_| Shown::Hidden),
             entry(&setting::SECURE, &self.secure, |on| Shown::Switch(*on)),
             entry(&setting::INSECURE, &self.insecure, |on| Shown::Switch(*on)),
@@ -123,6 +124,7 @@ impl Config {
             entry(&setting::HEADER_TIMEOUT, &self.header_timeout, time),
             entry(&setting::BODY_TIMEOUT, &self.body_timeout, time),
             entry(&setting::IDLE_TIMEOUT, &self.idle_timeout, time),
+            entry(&setting::STALL_TIMEOUT, &self.stall_timeout, time),
             entry(&setting::KEEPALIVE_INTERVAL, &self.keepalive_interval, time),
             entry(&setting::AGENT_QUEUE, &self.agent_queue, count),
             entry(&setting::MAX_OPEN_RUNS, &self.max_open_runs, count),
@@ -131,6 +133,19 @@ impl Config {
             optional(&setting::RESERVE_BYTES, self.reserve_bytes.as_ref(), bytes),
             entry(&setting::DRAIN_DEADLINE, &self.drain_deadline, time),
             entry(&setting::LOG, &self.log, text),
+            optional(&setting::OTLP_ENDPOINT, self.otlp_endpoint.as_ref(), url),
+            optional(&setting::OTLP_TRACES_ENDPOINT, self.otlp_traces_endpoint.as_ref(), url),
+            optional(&setting::OTLP_HEADERS, self.otlp_headers.as_ref(), |_| Shown::Hidden),
+            entry(&setting::OTLP_CONTENT, &self.otlp_content, |on| Shown::Switch(*on)),
+            entry(&setting::OTEL_SERVICE_NAME, &self.otel_service_name, text),
+            entry(
+                &setting::OTEL_RESOURCE_ATTRIBUTES,
+                &self.otel_resource_attributes,
+                |Pairs(pairs)| {
+                    Shown::List(pairs.iter().map(|(key, value)| format!("{key}={value}")).collect())
+                },
+            ),
+            entry(&setting::OTEL_DISABLED, &self.otel_disabled, |on| Shown::Switch(*on)),
         ]
     }
 

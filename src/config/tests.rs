@@ -1,6 +1,7 @@
 //! Every setting from every origin, the data directory, and what is said and never said.
 
 mod file;
+mod otlp;
 mod password;
 mod provider;
 
@@ -74,6 +75,7 @@ const SAMPLES: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("header_timeout", "1", "2", "1s", "2s", "10s"),
     ("body_timeout", "1", "2", "1s", "2s", "30s"),
     ("idle_timeout", "1", "2", "1s", "2s", "75s"),
+    ("stall_timeout", "7", "'8s'", "7s", "8s", "30s"),
     ("keepalive_interval", "0.5", "'250ms'", "500ms", "250ms", "20s"),
     ("agent_queue", "1", "2", "1", "2", "32"),
     ("max_open_runs", "1", "2", "1", "2", "4096"),
@@ -81,6 +83,20 @@ const SAMPLES: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("cache_bytes", "8MiB", "1", "8MiB", "1", "64MiB"),
     ("reserve_bytes", "8MiB", "1", "8MiB", "1", "(unset)"),
     ("drain_deadline", "0", "3", "0s", "3s", "10s"),
+    (
+        "otlp_endpoint",
+        "http://c:4318/",
+        "'http://d:4318'",
+        "http://c:4318",
+        "http://d:4318",
+        "(unset)",
+    ),
+    ("otlp_traces_endpoint", "http://c/x", "'http://d/y'", "http://c/x", "http://d/y", "(unset)"),
+    ("otlp_headers", "a=b", "'c=d'", "(hidden)", "(hidden)", "(unset)"),
+    ("otlp_content", "true", "true", "true", "true", "false"),
+    ("otel_service_name", "one", "'two'", "one", "two", "retold"),
+    ("otel_resource_attributes", "a=b, c=d%20e", "'f=g'", "a=b,c=d e", "f=g", "(none)"),
+    ("otel_disabled", "true", "true", "true", "true", "false"),
     ("log", "DEBUG", "'info,retold_actors=debug'", "debug", "info,retold_actors=debug", "info"),
 ];
 

@@ -12,8 +12,11 @@ use super::{
     extract::{Id, Json, Label, Query},
     openapi::{ListErrors, ReadErrors, WriteErrors},
     page::{self, Page},
+    past::Reader,
 };
-use crate::wire::{self, AgentBlocksQuery, AgentState, Block, BlockUpdate, Memory, Relations};
+use crate::wire::{
+    self, AgentBlocksQuery, AgentState, AsOfQuery, Block, BlockUpdate, Memory, Relations,
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default()
@@ -27,42 +30,39 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// An agent's memory.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory", tag = "memory",
-    operation_id = "retrieve_agent_memory", params(("agent_id" = String, Path, description = "The agent")),
+    operation_id = "retrieve_agent_memory",
+    params(("agent_id" = String, Path, description = "The agent"), AsOfQuery),
     responses((status = 200, description = "Its memory", body = Memory), ReadErrors))]
-async fn memory(
-    State(app): State<App>,
-    Id(agent): Id<AgentId>,
-) -> Result<Answer<Memory>, ApiError> {
-    Ok(Answer(Memory::of(&app.host.agent(agent).await?)))
+async fn memory(reader: Reader, Id(agent): Id<AgentId>) -> Result<Answer<Memory>, ApiError> {
+    Ok(Answer(Memory::of(&reader.agent(agent).await?)))
 }
 
 /// Template variables, of which there are none.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory/variables", tag = "memory",
-    operation_id = "retrieve_agent_variables", params(("agent_id" = String, Path, description = "The agent")),
+    operation_id = "retrieve_agent_variables",
+    params(("agent_id" = String, Path, description = "The agent"), AsOfQuery),
     responses((status = 200, description = "`{\"variables\": {}}`", body = Value), ReadErrors))]
-async fn variables(
-    State(app): State<App>,
-    Id(agent): Id<AgentId>,
-) -> Result<Answer<Value>, ApiError> {
-    app.host.agent(agent).await?;
+async fn variables(reader: Reader, Id(agent): Id<AgentId>) -> Result<Answer<Value>, ApiError> {
+    reader.agent(agent).await?;
     Ok(Answer(json!({ "variables": {} })))
 }
 
 /// The blocks of an agent.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory/blocks", tag = "memory",
-    operation_id = "list_core_memory_blocks", params(("agent_id" = String, Path, description = "The agent"), wire::Page),
+    operation_id = "list_core_memory_blocks",
+    params(("agent_id" = String, Path, description = "The agent"), wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of its blocks", body = [Block]), ListErrors))]
 async fn list(
-    State(app): State<App>,
+    reader: Reader,
     Id(agent): Id<AgentId>,
     Query(asked): Query<AgentBlocksQuery>,
 ) -> Result<Page<Block>, ApiError> {
     let page = page::asked(&asked.page)?;
-    let view = app.host.agent(agent).await?;
+    let view = reader.agent(agent).await?;
     for cursor in [page.after, page.before].into_iter().flatten() {
         // A block that was detached meanwhile is still a place in the list.
         if !view.state.blocks.contains(&cursor) {
-            app.host.block(cursor).await?;
+            reader.block(cursor).await?;
         }
     }
     let blocks = page::cut(view.blocks, |block| block.id, &page);
@@ -72,14 +72,15 @@ async fn list(
 /// A block of an agent, by its label.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/core-memory/blocks/{block_label}", tag = "memory",
     operation_id = "retrieve_core_memory_block",
-    params(("agent_id" = String, Path, description = "The agent"), ("block_label" = String, Path, description = "The label")),
+    params(("agent_id" = String, Path, description = "The agent"), ("block_label" = String, Path, description = "The label"),
+        AsOfQuery),
     responses((status = 200, description = "The block", body = Block), ReadErrors))]
 async fn retrieve(
-    State(app): State<App>,
+    reader: Reader,
     Id(agent): Id<AgentId>,
     Label(label): Label,
 ) -> Result<Answer<Block>, ApiError> {
-    let view = app.host.agent(agent).await?;
+    let view = reader.agent(agent).await?;
     Ok(Answer(Block::from(labelled(&view, &label)?)))
 }
 
@@ -99,7 +100,7 @@ async fn update(
     Ok(Answer(Block::from(&block)))
 }
 
-fn labelled<'a>(view: &'a AgentView, label: &str) -> Result<&'a BlockView, ApiError> {
+pub(super) fn labelled<'a>(view: &'a AgentView, label: &str) -> Result<&'a BlockView, ApiError> {
     let found = view.blocks.iter().find(|block| block.state.block.label.as_deref() == Some(label));
     found.ok_or_else(|| ApiError::NotFound {
         what: "Block",

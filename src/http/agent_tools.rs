@@ -14,9 +14,10 @@ use super::{
     extract::{Id, Query},
     openapi::{ListErrors, WriteErrors},
     page::Page,
+    past::Reader,
     tools,
 };
-use crate::wire::{self, AgentState, AgentToolsQuery, Relations, Tool};
+use crate::wire::{self, AgentState, AgentToolsQuery, AsOfQuery, Relations, Tool};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(list)).routes(routes!(attach)).routes(routes!(detach))
@@ -24,14 +25,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// The tools of an agent.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/tools", tag = "agents", operation_id = "list_tools_for_agent",
-    params(("agent_id" = String, Path, description = "The agent"), wire::Page),
+    params(("agent_id" = String, Path, description = "The agent"), wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of its tools", body = [Tool]), ListErrors))]
 async fn list(
-    State(app): State<App>,
+    reader: Reader,
     Id(agent): Id<AgentId>,
     Query(asked): Query<AgentToolsQuery>,
 ) -> Result<Page<Tool>, ApiError> {
-    let view = app.host.agent(agent).await?;
+    let view = reader.agent(agent).await?;
     let attached: Vec<&BuiltinTool> =
         view.state.tools.iter().filter_map(|&tool| by_id(tool)).collect();
     tools::page_of(attached, &asked.page)

@@ -5,9 +5,12 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use retold_actors::{Refusal, agent::Change};
+use retold_actors::{AgentView, Refusal, Whose, agent::Change};
 use retold_events::AgentId;
-use retold_snapshots::query::{self, AgentFilter, OrderBy};
+use retold_snapshots::{
+    past::Tables,
+    query::{self, AgentFilter, OrderBy},
+};
 use serde_json::json;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -17,11 +20,13 @@ use super::{
     extract::{Client, Id, Json, OptionalJson, Query},
     openapi::{ListErrors, ReadErrors, WriteErrors},
     page::{self, Page},
+    past::Reader,
     path::Dialect,
 };
 use crate::wire::{
-    self, AgentQuery, AgentState, AgentsQuery, CreateAgentRequest, DEFAULT_USER_ID, Found,
-    RecompileQuery, Relations, ResetMessagesRequest, UpdateAgent, WireStopReason, small_model,
+    self, AgentQuery, AgentState, AgentsQuery, AsOfQuery, CreateAgentRequest, DEFAULT_USER_ID,
+    Found, RecompileQuery, Relations, ResetMessagesRequest, UpdateAgent, WireStopReason,
+    small_model,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -36,10 +41,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Agents, a page at a time.
 #[utoipa::path(get, path = "/v1/agents", tag = "agents", operation_id = "list_agents",
-    params(AgentsQuery, wire::Page),
+    params(AgentsQuery, wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of agents", body = [AgentState]), ListErrors))]
 async fn list(
-    State(app): State<App>,
+    reader: Reader,
     client: Client,
     Query(asked): Query<AgentsQuery>,
 ) -> Result<Page<AgentState>, ApiError> {
@@ -47,22 +52,26 @@ async fn list(
     let page = page::asked(&asked.page)?;
     let order_by = order_by(asked.page.order_by.as_deref());
     let Some(filter) = filter(asked) else { return Ok(Page::empty()) };
-    let rows = app.query(move |store| query::agents(store, &filter, order_by, &page)).await?;
+    let whose = Whose::Server(Tables::AGENTS);
+    let rows =
+        reader.query(whose, move |store| query::agents(store, &filter, order_by, &page)).await?;
     let ids: Vec<AgentId> = rows.into_iter().map(|(id, _)| id).collect();
-    let views = app.host.agents(&ids).await?;
+    let views = reader.agents(&ids).await?;
     Ok(Page::of(views, |view| view.state.id.to_string(), |view| AgentState::new(&view, relations)))
 }
 
 /// How many agents there are.
 #[utoipa::path(get, path = "/v1/agents/count", tag = "agents", operation_id = "count_agents",
-    params(AgentsQuery),
-    responses((status = 200, description = "Their number", body = usize), ListErrors))]
+    params(AgentsQuery, AsOfQuery),
+    responses((status = 200, description = "Their number", body = usize, content_type = "application/json"), ListErrors))]
 async fn count(
-    State(app): State<App>,
+    reader: Reader,
     Query(asked): Query<AgentsQuery>,
 ) -> Result<axum::Json<usize>, ApiError> {
     let Some(filter) = filter(asked) else { return Ok(axum::Json(0)) };
-    Ok(axum::Json(app.query(move |store| query::count_agents(store, &filter)).await?))
+    let whose = Whose::Server(Tables::AGENTS);
+    let count = reader.query(whose, move |store| query::count_agents(store, &filter)).await?;
+    Ok(axum::Json(count))
 }
 
 fn order_by(asked: Option<&str>) -> OrderBy {
@@ -101,10 +110,14 @@ async fn create(
     State(app): State<App>,
     Json(request): Json<CreateAgentRequest>,
 ) -> Result<axum::Json<AgentState>, ApiError> {
+    Ok(axum::Json(AgentState::new(&make(&app, request).await?, Relations::ALL)))
+}
+
+/// Makes an agent of a request.
+pub(super) async fn make(app: &App, request: CreateAgentRequest) -> Result<AgentView, ApiError> {
     let handle = request.model_handle(&app.defaults)?;
-    let found = find(&app, Some(&handle), request.embedding_handle(&app.defaults)).await?;
-    let view = app.host.create_agent(request.into_new_agent(&app.defaults, &found)?).await?;
-    Ok(axum::Json(AgentState::new(&view, Relations::ALL)))
+    let found = find(app, Some(&handle), request.embedding_handle(&app.defaults)).await?;
+    Ok(app.host.create_agent(request.into_new_agent(&app.defaults, &found)?).await?)
 }
 
 /// The models that a request names.
@@ -124,14 +137,14 @@ async fn find(app: &App, model: Option<&str>, embedding: Option<&str>) -> Result
 
 /// An agent.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}", tag = "agents", operation_id = "retrieve_agent",
-    params(("agent_id" = String, Path, description = "The agent"), AgentQuery),
+    params(("agent_id" = String, Path, description = "The agent"), AgentQuery, AsOfQuery),
     responses((status = 200, description = "The agent", body = AgentState), ReadErrors))]
 async fn retrieve(
-    State(app): State<App>,
+    reader: Reader,
     Id(agent): Id<AgentId>,
     Query(asked): Query<AgentQuery>,
 ) -> Result<axum::Json<AgentState>, ApiError> {
-    let view = app.host.agent(agent).await?;
+    let view = reader.agent(agent).await?;
     Ok(axum::Json(AgentState::new(&view, asked.relations.unwrap_or(Relations::ALL))))
 }
 
@@ -172,7 +185,7 @@ async fn delete(
 /// Compiles the system message anew and answers it.
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/recompile", tag = "agents", operation_id = "recompile_agent",
     params(("agent_id" = String, Path, description = "The agent"), RecompileQuery),
-    responses((status = 200, description = "The system message", body = String), WriteErrors))]
+    responses((status = 200, description = "The system message", body = String, content_type = "application/json"), WriteErrors))]
 async fn recompile(
     State(app): State<App>,
     Id(agent): Id<AgentId>,
@@ -185,7 +198,7 @@ async fn recompile(
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/system-prompt/recompile", tag = "agents",
     operation_id = "recompile_agent_system_prompt",
     params(("agent_id" = String, Path, description = "The agent"), RecompileQuery),
-    responses((status = 200, description = "The system message", body = String), WriteErrors))]
+    responses((status = 200, description = "The system message", body = String, content_type = "application/json"), WriteErrors))]
 async fn recompile_system_prompt(
     app: State<App>,
     agent: Id<AgentId>,

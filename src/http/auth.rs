@@ -2,7 +2,9 @@
 //!
 //! A server without a password trusts whoever can open a socket to it. A browser can, on behalf of any page it shows: by
 //! a name that resolves to this machine (so the `Host` header is checked), and by sending forms across origins (so the
-//! `Origin` header is checked). Nothing here looks at what is asked for.
+//! `Origin` header is checked). What a page may do with a WebSocket it may do without reading a response, so the
+//! handshake of one counts as a change. A page cannot set headers there: it puts the password among the protocols it
+//! offers, as `bearer.<base64url of the password>`. Nothing here looks at what is asked for.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +12,8 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName, Method, Uri, header},
 };
+use data_encoding::BASE64URL_NOPAD;
+use retold_events::defect::Defect;
 use subtle::ConstantTimeEq as _;
 
 use super::error::ApiError;
@@ -20,7 +24,7 @@ const BARE_PASSWORD: HeaderName = HeaderName::from_static("x-bare-password");
 const USER_ID: HeaderName = HeaderName::from_static("user_id");
 
 /// Paths anybody may read: whether the server is there, and whether it is ready.
-const OPEN_PATHS: [&str; 2] = ["/v1/health", "/v1/ready"];
+const OPEN_PATHS: [&str; 5] = ["/v1/health", "/v1/ready", "/livez", "/readyz", "/healthz"];
 
 /// What is demanded of requests.
 #[derive(Debug, Clone)]
@@ -81,7 +85,8 @@ impl Guard {
         let is_known =
             self.origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin));
         // Reading across origins is for the browser to prevent, which it does.
-        if method.is_safe() || is_own || is_known {
+        let reads = method.is_safe() && !is_handshake(headers);
+        if reads || is_own || is_known || Defect::AnyOrigin.is_on() {
             return Ok(());
         }
         Err(ApiError::ForeignOrigin(origin.to_owned()))
@@ -96,16 +101,39 @@ impl Guard {
         let bare = text(headers, &BARE_PASSWORD)
             .and_then(|value| value.strip_prefix("password "))
             .map(str::trim);
-        let matches = |given: &str| {
-            let given = blake3::hash(given.as_bytes());
+        let matches = |given: &[u8]| {
+            let given = blake3::hash(given);
             bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))
         };
-        if [bearer, bare].into_iter().flatten().any(matches) {
+        let offered = offered_password(headers);
+        let given = [bearer, bare].into_iter().flatten().map(str::as_bytes);
+        if given.chain(offered.as_deref()).any(matches) || Defect::AnyPassword.is_on() {
             Ok(())
         } else {
             Err(ApiError::Unauthorized)
         }
     }
+}
+
+/// Whether a WebSocket is asked for.
+pub(super) fn is_handshake(headers: &HeaderMap) -> bool {
+    let asked = headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
+    asked
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim().eq_ignore_ascii_case("websocket"))
+}
+
+/// The password among the protocols that a WebSocket's handshake offers.
+fn offered_password(headers: &HeaderMap) -> Option<Vec<u8>> {
+    if !is_handshake(headers) {
+        return None;
+    }
+    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered = offers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|name| name.trim().strip_prefix("bearer."))?;
+    BASE64URL_NOPAD.decode(offered.trim_end_matches('=').as_bytes()).ok()
 }
 
 fn check_user(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -193,6 +221,43 @@ mod tests {
                 "{value}"
             );
         }
+    }
+
+    #[test]
+    fn a_page_offers_the_password_among_its_protocols_and_only_in_a_handshake() {
+        let guard = guard("127.0.0.1:1", Some("open sesame/1"), &[]);
+        let ask = |upgrade: &str, protocol: &str| {
+            let headers = [("upgrade", upgrade), ("sec-websocket-protocol", protocol)];
+            asked(&guard, "GET", "/v1/ws", &headers)
+        };
+        assert_eq!(ask("websocket", "retold, bearer.b3BlbiBzZXNhbWUvMQ"), Ok(()));
+        assert_eq!(ask("WebSocket", "bearer.b3BlbiBzZXNhbWUvMQ=="), Ok(()));
+        for (upgrade, protocol) in [
+            ("websocket", "retold"),
+            ("websocket", "bearer."),
+            ("websocket", "bearer.b3BlbiBzZXNhbWUvMg"),
+            ("websocket", "bearer.open sesame/1"),
+            ("websocket", "b3BlbiBzZXNhbWUvMQ"),
+            ("h2c", "bearer.b3BlbiBzZXNhbWUvMQ"),
+        ] {
+            assert_eq!(ask(upgrade, protocol), Err("unauthorized".to_owned()), "{protocol}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_of_a_foreign_page_is_refused_although_it_is_a_get() {
+        let guard = guard("127.0.0.1:1", None, &["https://app.example"]);
+        let ask = |origin: &str| {
+            let headers = [("host", "localhost:1"), ("upgrade", "WebSocket"), ("origin", origin)];
+            asked(&guard, "GET", "/v1/ws", &headers)
+        };
+        assert_eq!(ask("https://app.example"), Ok(()));
+        assert_eq!(ask("http://localhost:1"), Ok(()));
+        for origin in ["https://evil.example", "null", "http://localhost:2", "", "file://"] {
+            assert_eq!(ask(origin), Err("foreign_origin".to_owned()), "{origin}");
+        }
+        let no_page = [("host", "localhost:1"), ("upgrade", "websocket")];
+        assert_eq!(asked(&guard, "GET", "/v1/ws", &no_page), Ok(()));
     }
 
     #[test]

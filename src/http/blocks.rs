@@ -1,8 +1,12 @@
 //! Memory blocks as resources of their own.
 
 use axum::{Json as Answer, extract::State};
+use retold_actors::Whose;
 use retold_events::{AgentId, BlockId};
-use retold_snapshots::query::{self, BlockFilter};
+use retold_snapshots::{
+    past::Tables,
+    query::{self, BlockFilter},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -11,9 +15,10 @@ use super::{
     extract::{Client, Id, Json, Query},
     openapi::{ListErrors, ReadErrors, WriteErrors},
     page::{self, Page},
+    past::Reader,
 };
 use crate::wire::{
-    self, AgentState, Block, BlockAgentsQuery, BlockUpdate, BlocksQuery, CreateBlock,
+    self, AgentState, AsOfQuery, Block, BlockAgentsQuery, BlockUpdate, BlocksQuery, CreateBlock,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -26,28 +31,27 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Blocks, a page at a time.
 #[utoipa::path(get, path = "/v1/blocks", tag = "blocks", operation_id = "list_blocks",
-    params(BlocksQuery, wire::Page),
+    params(BlocksQuery, wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of blocks", body = [Block]), ListErrors))]
-async fn list(
-    State(app): State<App>,
-    Query(asked): Query<BlocksQuery>,
-) -> Result<Page<Block>, ApiError> {
+async fn list(reader: Reader, Query(asked): Query<BlocksQuery>) -> Result<Page<Block>, ApiError> {
     let page = page::asked(&asked.page)?;
     let Some(filter) = filter(asked) else { return Ok(Page::empty()) };
-    let rows = app.query(move |store| query::blocks(store, &filter, &page)).await?;
+    let whose = Whose::Server(Tables::BLOCKS);
+    let rows = reader.query(whose, move |store| query::blocks(store, &filter, &page)).await?;
     Ok(Page::of(rows, |(id, _)| id.to_string(), |(id, row)| Block::of_row(id, &row)))
 }
 
 /// How many blocks there are.
 #[utoipa::path(get, path = "/v1/blocks/count", tag = "blocks", operation_id = "count_blocks",
-    params(BlocksQuery),
-    responses((status = 200, description = "Their number", body = usize), ListErrors))]
+    params(BlocksQuery, AsOfQuery),
+    responses((status = 200, description = "Their number", body = usize, content_type = "application/json"), ListErrors))]
 async fn count(
-    State(app): State<App>,
+    reader: Reader,
     Query(asked): Query<BlocksQuery>,
 ) -> Result<Answer<usize>, ApiError> {
     let Some(filter) = filter(asked) else { return Ok(Answer(0)) };
-    Ok(Answer(app.query(move |store| query::count_blocks(store, &filter)).await?))
+    let whose = Whose::Server(Tables::BLOCKS);
+    Ok(Answer(reader.query(whose, move |store| query::count_blocks(store, &filter)).await?))
 }
 
 /// The filter of a query; `None` when it asks for what no block here can have.
@@ -85,13 +89,10 @@ async fn create(
 
 /// A block.
 #[utoipa::path(get, path = "/v1/blocks/{block_id}", tag = "blocks", operation_id = "retrieve_block",
-    params(("block_id" = String, Path, description = "The block")),
+    params(("block_id" = String, Path, description = "The block"), AsOfQuery),
     responses((status = 200, description = "The block", body = Block), ReadErrors))]
-async fn retrieve(
-    State(app): State<App>,
-    Id(block): Id<BlockId>,
-) -> Result<Answer<Block>, ApiError> {
-    Ok(Answer(Block::from(&app.host.block(block).await?)))
+async fn retrieve(reader: Reader, Id(block): Id<BlockId>) -> Result<Answer<Block>, ApiError> {
+    Ok(Answer(Block::from(&reader.block(block).await?)))
 }
 
 /// Changes a block. Absent members and `null` stay as they are.
@@ -118,19 +119,20 @@ async fn delete(State(app): State<App>, Id(block): Id<BlockId>) -> Result<Answer
 
 /// The agents that share a block.
 #[utoipa::path(get, path = "/v1/blocks/{block_id}/agents", tag = "blocks", operation_id = "list_agents_for_block",
-    params(("block_id" = String, Path, description = "The block"), BlockAgentsQuery, wire::Page),
+    params(("block_id" = String, Path, description = "The block"), BlockAgentsQuery, wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of agents", body = [AgentState]), ListErrors))]
 async fn agents(
-    State(app): State<App>,
+    reader: Reader,
     client: Client,
     Id(block): Id<BlockId>,
     Query(asked): Query<BlockAgentsQuery>,
 ) -> Result<Page<AgentState>, ApiError> {
     let page = page::asked(&asked.page)?;
-    app.host.block(block).await?;
+    reader.block(block).await?;
+    let whose = Whose::Server(Tables::BLOCKS);
     let ids: Vec<AgentId> =
-        app.query(move |store| query::agents_of_block(store, block, &page)).await?;
-    let views = app.host.agents(&ids).await?;
+        reader.query(whose, move |store| query::agents_of_block(store, block, &page)).await?;
+    let views = reader.agents(&ids).await?;
     let relations = asked.relations.unwrap_or_else(|| client.list_relations());
     Ok(Page::of(views, |view| view.state.id.to_string(), |view| AgentState::new(&view, relations)))
 }

@@ -7,7 +7,7 @@ use reqwest::{Client, header, redirect};
 use retold_actors::{CallbackResult, Callbacks, Host};
 use retold_snapshots::row::RunRow;
 
-use super::turn;
+use super::{past::Reader, turn};
 use crate::wire::CallbackBody;
 
 /// How long an address may take to answer.
@@ -60,8 +60,9 @@ impl Callbacks for Caller {
 /// Gives the status the address answered, or why it did not.
 async fn call(client: Result<Client, String>, host: &Host, run: &RunRow) -> Result<u16, String> {
     let url = run.request.callback_url.as_deref().ok_or("the run has no callback address")?;
-    let result =
-        turn::result(host, run).await.map_err(|_| "the result of the run could not be read")?;
+    let result = turn::result(&Reader::now(host), run)
+        .await
+        .map_err(|_| "the result of the run could not be read")?;
     let body = serde_json::to_vec(&CallbackBody::new(run, result.as_ref()))
         .map_err(|error| error.to_string())?;
     let request = client?.post(url).header(header::CONTENT_TYPE, "application/json").body(body);

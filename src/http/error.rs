@@ -17,7 +17,7 @@ use retold_snapshots::query::QueryError;
 use serde_json::json;
 
 use super::{answer::Answer, body::BodyFault, trace::RequestId, validation::Invalid};
-use crate::wire::{Problem, QueryProblem};
+use crate::wire::{Check, CheckStatus, Problem, QueryProblem};
 
 /// Why a request gets no answer of its own.
 #[derive(Debug, Clone)]
@@ -42,6 +42,10 @@ pub(super) enum ApiError {
     NoRoute(String),
     /// The route exists, but not with this method.
     MethodNotAllowed(String),
+    /// A WebSocket lives here, and the request asks for none, or for a version there is not.
+    UpgradeRequired(&'static str),
+    /// The handshake of a WebSocket lacks something.
+    MalformedHandshake(&'static str),
     /// There is no such thing.
     NotFound { what: &'static str, id: String },
     /// The agent has no run that could be cancelled.
@@ -55,8 +59,21 @@ pub(super) enum ApiError {
         /// Whether anything of it is in the history: then a client that sends it again by itself does harm.
         kept: bool,
     },
+    /// The server does not pass a probe.
+    Failing(Vec<Check>),
     /// Something that should not happen; it has been logged.
     Internal,
+}
+
+/// An error in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    /// For a person.
+    pub(super) message: String,
+    /// Stable, for programs.
+    pub(super) code: String,
+    /// What to do.
+    pub(super) hint: Option<String>,
 }
 
 impl From<Refusal> for ApiError {
@@ -118,7 +135,19 @@ impl ApiError {
     /// Its stable code.
     #[cfg(test)]
     pub(super) fn code(&self) -> String {
-        self.answer().body["code"].as_str().unwrap_or_default().to_owned()
+        self.told().code
+    }
+
+    /// What a client is told that hears of it in a frame, where there is no status.
+    pub(super) fn told(&self) -> Told {
+        let body = self.answer().body;
+        let text = |member: &str| body.get(member)?.as_str().map(str::to_owned);
+        let nested = || Some(body.get("error")?.get("message")?.as_str()?.to_owned());
+        Told {
+            message: text("detail").or_else(nested).unwrap_or_default(),
+            code: text("code").unwrap_or_default(),
+            hint: text("hint"),
+        }
     }
 
     fn answer(&self) -> Answer {
@@ -161,6 +190,16 @@ impl ApiError {
                 "Method Not Allowed",
             )
             .hint(&format!("there is no {route}; the Allow header lists the methods of this path")),
+            Self::UpgradeRequired(says) => {
+                Answer::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", *says)
+                    .hint("connect with a WebSocket client, as ws://, version 13")
+                    .header(header::UPGRADE, "websocket")
+                    .header(header::CONNECTION, "upgrade")
+                    .header(header::SEC_WEBSOCKET_VERSION, "13")
+            }
+            Self::MalformedHandshake(says) => {
+                Answer::new(StatusCode::BAD_REQUEST, "malformed_handshake", *says)
+            }
             Self::NotFound { what, id } => not_found(what, id),
             Self::NothingToCancel(agent) => Answer::new(
                 StatusCode::CONFLICT,
@@ -176,6 +215,7 @@ impl ApiError {
             .hint("send a further message, or set the agent's message_ids"),
             Self::RunFailed { run, error, kept: false } => run_failed(*run, error),
             Self::RunFailed { run, error, kept: true } => run_failed(*run, error).not_again(),
+            Self::Failing(checks) => failing(checks),
             Self::Internal => Answer::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -189,6 +229,13 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.answer().into_response()
     }
+}
+
+fn failing(checks: &[Check]) -> Answer {
+    let failed = checks.iter().filter(|check| check.status == CheckStatus::Failed);
+    let details: Vec<&str> = failed.filter_map(|check| check.detail.as_deref()).collect();
+    Answer::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", details.join("; "))
+        .with("checks", json!(checks))
 }
 
 fn not_found(what: &str, id: &str) -> Answer {
@@ -226,6 +273,11 @@ fn refused(refusal: &Refusal) -> Answer {
         }
         Refusal::Overloaded { retry_after, .. } => {
             Answer::new(StatusCode::SERVICE_UNAVAILABLE, "server_overloaded", says)
+                .retry_after(*retry_after)
+        }
+        Refusal::Crowded { retry_after } => {
+            Answer::new(StatusCode::SERVICE_UNAVAILABLE, "past_busy", says)
+                .hint("what is being looked up goes on and will be there when you ask again")
                 .retry_after(*retry_after)
         }
         Refusal::Draining => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", says)
@@ -389,6 +441,16 @@ mod tests {
         assert_eq!(
             (answer.status.as_u16(), &answer.headers[header::RETRY_AFTER]),
             (429, &HeaderValue::from_static("2"))
+        );
+    }
+
+    #[test]
+    fn a_crowded_past_names_the_time_to_wait() {
+        let refusal = Refusal::Crowded { retry_after: Duration::from_secs(5) };
+        let answer = ApiError::from(refusal).answer();
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers[header::RETRY_AFTER], &answer.body["code"]),
+            (503, &HeaderValue::from_static("5"), &json!("past_busy"))
         );
     }
 

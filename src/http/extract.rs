@@ -128,8 +128,8 @@ macro_rules! queries {
 }
 
 queries! {
-    AgentsQuery AgentQuery AgentBlocksQuery AgentToolsQuery BlockAgentsQuery BlocksQuery MessagesQuery ModelsQuery RecompileQuery
-    RunMessagesQuery RunStepsQuery RunsQuery StepMessagesQuery StepsQuery StreamQuery TagsQuery ToolsQuery
+    AgentsQuery AgentQuery BackupQuery AsOfQuery AgentBlocksQuery AgentToolsQuery BlockAgentsQuery BlockHistoryQuery BlocksQuery EventsQuery MessagesQuery ModelsQuery RecompileQuery
+    RunMessagesQuery RunStepsQuery RunTraceQuery RunsQuery StepMessagesQuery StepsQuery StreamQuery TagsQuery ToolsQuery
 }
 
 /// Which SDK generation is asking. V1 leaves relations out of lists for the newer ones.

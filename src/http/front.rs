@@ -15,6 +15,8 @@ use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, Expos
 use super::{
     App,
     error::ApiError,
+    metrics::Template,
+    past::{self, Told},
     path,
     trace::{self, RequestId},
 };
@@ -23,7 +25,10 @@ use super::{
 pub(super) async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers(), &app.request_ids);
     let header = id.header();
+    let (begun, method, meters) = (Instant::now(), request.method().clone(), app.meters.clone());
     let mut response = id.scope(answer(app, request, next)).await;
+    let status = response.status().as_u16();
+    meters.answered(method.as_str(), Template::of(&response), status, begun);
     response.headers_mut().insert(trace::HEADER, header);
     response
 }
@@ -37,7 +42,11 @@ async fn answer(app: App, mut request: Request, next: Next) -> Response {
     }
     *request.uri_mut() = uri;
     request.extensions_mut().insert(dialect);
-    let response = caught(&route, next.run(request)).await;
+    let told = Told::go_with(&mut request);
+    let mut response = caught(&route, next.run(request)).await;
+    if let Some(told) = told {
+        told.tell(&mut response);
+    }
     let (status, took_ms) = (response.status().as_u16(), begun.elapsed().as_millis());
     tracing::debug!(route, status, took_ms, trace_id = RequestId::current(), "answered");
     response
@@ -82,7 +91,8 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
     } else {
         AllowOrigin::list(listed)
     };
-    let exposed = [super::page::NEXT, super::page::PREV, trace::HEADER, header::RETRY_AFTER];
+    let exposed =
+        [super::page::NEXT, super::page::PREV, trace::HEADER, past::HEADER, header::RETRY_AFTER];
     Some(
         CorsLayer::new()
             .allow_origin(allowed)

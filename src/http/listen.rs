@@ -2,22 +2,27 @@
 //!
 //! `axum::serve` installs no timer, so a client that sends its headers byte by byte holds a connection for ever; this
 //! loop drives hyper itself. Every wait on a client has a bound: the head of a request, the pause between requests, a
-//! reader that stops reading (all in [`paced`](super::paced)), and the body of a request ([`body`](super::body)). It
-//! knows nothing of routes.
+//! reader that stops reading (all in [`paced`](super::paced)), and the body of a request ([`body`](super::body)). A
+//! connection that a request takes over for another protocol still counts and is waited for ([`Connection`]). It knows
+//! nothing of routes.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{body::Body, extract::Request, http::header, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tower::{Service, ServiceExt as _};
 
 use super::paced::{Pace, Paced, PacedBody};
+use crate::meters::{Following, Traffic};
 
 /// Bounds on connections.
 #[derive(Debug, Clone)]
@@ -30,6 +35,8 @@ pub(crate) struct Limits {
     pub(crate) stall_timeout: Duration,
     /// Connections at a time; further ones wait to be accepted.
     pub(crate) max_connections: usize,
+    /// Where connections are counted.
+    pub(crate) traffic: Traffic,
 }
 
 impl Default for Limits {
@@ -41,6 +48,7 @@ impl Default for Limits {
             stall_timeout: Duration::from_secs(30),
             // A connection costs some 10 KB while it waits: 100 MB at most.
             max_connections: 10_000,
+            traffic: Traffic::default(),
         }
     }
 }
@@ -60,6 +68,19 @@ pub(crate) struct Stop {
     pub(crate) now: CancellationToken,
 }
 
+/// The connection of a request that may take it over, among the request's extensions. While one is held, the connection
+/// counts as open, and the server waits for it when it stops.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    /// To be told when it is taken over.
+    pub(super) pace: Pace,
+    /// When to end.
+    pub(super) stop: Stop,
+    _slot: Arc<OwnedSemaphorePermit>,
+    _counted: Arc<Following>,
+    _waited_for: TaskTrackerToken,
+}
+
 /// Serves `app` on `listener` until told to stop, and returns when the last connection has ended.
 pub(crate) async fn serve<S>(listener: TcpListener, app: S, limits: Limits, stop: Stop)
 where
@@ -69,8 +90,16 @@ where
     let slots = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
     while let Some((stream, slot)) = accept(&listener, &slots, &stop).await {
-        let task = connection(stream, app.clone(), limits.clone(), stop.clone(), slot);
-        connections.spawn(task);
+        let pace = Pace::new();
+        let connection = Connection {
+            pace: pace.clone(),
+            stop: stop.clone(),
+            _slot: Arc::new(slot),
+            _counted: Arc::new(limits.traffic.connected()),
+            _waited_for: connections.token(),
+        };
+        let stream = Paced::new(stream, pace, &limits);
+        connections.spawn(serve_one(stream, app.clone(), connection));
     }
     drop(listener);
     connections.close();
@@ -87,7 +116,13 @@ async fn accept(
         let slot = Arc::clone(slots).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, _)) => {
+                    // Frames of a stream are small, and each is worth its packet.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "a connection keeps its packets back");
+                    }
+                    return Some((stream, slot));
+                }
                 // The client was gone before it was served.
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
@@ -113,26 +148,20 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// Serves one connection to its end.
-async fn connection<S>(
-    stream: TcpStream,
-    app: S,
-    limits: Limits,
-    stop: Stop,
-    slot: OwnedSemaphorePermit,
-) where
+/// Serves one connection until it ends or is taken over.
+async fn serve_one<S>(stream: Paced, app: S, connection: Connection)
+where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    // Frames of a stream are small, and each is worth its packet.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps its packets back");
-    }
-    let pace = Pace::new();
-    let io = TokioIo::new(Paced::new(stream, pace.clone(), &limits));
+    let stop = connection.stop.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answer = pace.answering();
-        let response = app.clone().oneshot(request.map(Body::new));
+        let answer = connection.pace.answering();
+        let mut request = request.map(Body::new);
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(connection.clone());
+        }
+        let response = app.clone().oneshot(request);
         async move { response.await.map(|response| response.map(|body| PacedBody::new(body, answer))) }
     });
     let serving = http1::Builder::new()
@@ -140,7 +169,8 @@ async fn connection<S>(
         // Hyper's own timer does not tell a slow head from an idle connection; `Paced` does.
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let mut leaving = false;
     loop {
@@ -158,7 +188,6 @@ async fn connection<S>(
             () = stop.now.cancelled() => break,
         }
     }
-    drop(slot);
 }
 
 #[cfg(test)]
@@ -166,6 +195,7 @@ mod tests {
     use axum::{Router, routing::get};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
+        task::JoinHandle,
         time::{Instant, timeout},
     };
 
@@ -258,6 +288,91 @@ mod tests {
         // What the sockets had buffered is still there; after it comes the end, not more of the endless body.
         stop.gently.cancel();
         assert!(read_to_end(&mut stream).await.len() < 64 << 20);
+    }
+
+    /// Serves connections that become echoes of bytes, and holds each until its client has gone.
+    async fn start_echo(limits: Limits) -> (std::net::SocketAddr, Stop, JoinHandle<()>) {
+        let echo = |mut request: Request| async move {
+            let connection = request.extensions().get::<Connection>().cloned().unwrap();
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut io = TokioIo::new(upgraded.await.unwrap());
+                connection.pace.take_over();
+                let mut bytes = [0; 64];
+                tokio::select! {
+                    () = async {
+                        while let Ok(read @ 1..) = io.read(&mut bytes).await {
+                            io.write_all(&bytes[..read]).await.unwrap();
+                        }
+                    } => {}
+                    () = connection.stop.now.cancelled() => {}
+                }
+                drop(connection);
+            });
+            let answer = Response::builder().status(101).header("connection", "upgrade");
+            answer.header("upgrade", "echo").body(Body::empty()).unwrap()
+        };
+        let app = Router::new().route("/", get(echo));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Stop::default();
+        let serving = tokio::spawn(serve(listener, app, limits, stop.clone()));
+        (address, stop, serving)
+    }
+
+    async fn upgrade(address: std::net::SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let ask =
+            b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(LONG, stream.read_u8()).await.unwrap().unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        stream
+    }
+
+    async fn echoes(stream: &mut TcpStream) {
+        stream.write_all(b"hello").await.unwrap();
+        let mut back = [0; 5];
+        timeout(LONG, stream.read_exact(&mut back)).await.unwrap().unwrap();
+        assert_eq!(&back, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_taken_over_has_no_clocks_of_requests_but_takes_a_place() {
+        let (address, stop, serving) = start_echo(Limits {
+            header_timeout: SHORT,
+            idle_timeout: SHORT,
+            max_connections: 1,
+            ..Limits::default()
+        })
+        .await;
+        let mut first = upgrade(address).await;
+        tokio::time::sleep(SHORT * 3).await;
+        echoes(&mut first).await;
+        let second = tokio::spawn(upgrade(address));
+        tokio::time::sleep(SHORT).await;
+        assert!(!second.is_finished(), "it waits for the place");
+        drop(first);
+        let mut second = timeout(LONG, second).await.unwrap().unwrap();
+        echoes(&mut second).await;
+        stop.gently.cancel();
+        drop(second);
+        timeout(LONG, serving).await.expect("nothing is left").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_waits_for_connections_that_were_taken_over_until_it_cuts_them() {
+        let (address, stop, mut serving) = start_echo(Limits::default()).await;
+        let mut stream = upgrade(address).await;
+        stop.gently.cancel();
+        assert!(timeout(SHORT, &mut serving).await.is_err(), "it waits");
+        echoes(&mut stream).await;
+        stop.now.cancel();
+        timeout(LONG, serving).await.expect("it cuts what is left").unwrap();
+        assert!(read_to_end(&mut stream).await.is_empty());
     }
 
     #[tokio::test]

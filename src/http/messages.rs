@@ -7,7 +7,10 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use retold_actors::run::{CancelOutcome, Send};
+use retold_actors::{
+    Whose,
+    run::{CancelOutcome, Send},
+};
 use retold_events::{AgentId, Message, MessageId, RunId, agent::AgentType};
 use retold_snapshots::{
     query::{self, MessageFilter},
@@ -21,11 +24,13 @@ use super::{
     extract::{Id, Json, OptionalJson, Query},
     openapi::{ListErrors, SendErrors, WriteErrors},
     page::{self, Page},
+    past::Reader,
     sse::{self, Reading},
+    trace::RequestId,
     turn,
 };
 use crate::wire::{
-    self, Call, CancelAgentRunRequest, LettaAsyncRequest, LettaMessage, LettaResponse,
+    self, AsOfQuery, Call, CancelAgentRunRequest, LettaAsyncRequest, LettaMessage, LettaResponse,
     LettaStreamingRequest, MessagesQuery, Run, View, expand,
 };
 
@@ -41,14 +46,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The history of an agent, always oldest first. `after` is newer and `before` older, whatever the order; the order
 /// says which end `limit` counts from.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/messages", tag = "messages", operation_id = "list_messages",
-    params(("agent_id" = String, Path, description = "The agent"), MessagesQuery, wire::Page),
+    params(("agent_id" = String, Path, description = "The agent"), MessagesQuery, wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list(
-    State(app): State<App>,
+    reader: Reader,
     Id(agent): Id<AgentId>,
     Query(asked): Query<MessagesQuery>,
 ) -> Result<Page<LettaMessage>, ApiError> {
-    let agent_type = app.host.agent(agent).await?.state.config.agent_type;
+    let agent_type = reader.agent(agent).await?.state.config.agent_type;
     let page = page::asked(&asked.page)?;
     let filter = MessageFilter {
         conversation: page::conversations(asked.conversation_id.as_deref())?,
@@ -57,7 +62,9 @@ async fn list(
     if asked.group_id.is_some() {
         return Ok(Page::empty());
     }
-    let messages = app.query(move |store| query::messages(store, agent, &filter, &page)).await?;
+    let whose = Whose::Agent(agent);
+    let messages =
+        reader.query(whose, move |store| query::messages(store, agent, &filter, &page)).await?;
     let view = View {
         use_assistant_message: asked.use_assistant_message,
         assistant_message_tool_name: asked.assistant_message_tool_name.into(),
@@ -86,7 +93,7 @@ pub(super) fn shown(messages: Vec<Message>, view: &View<'_>) -> Page<LettaMessag
     params(("agent_id" = String, Path, description = "The agent")), request_body = LettaStreamingRequest,
     responses(
         (status = 200, description = "What the agent said, at once or as it says it",
-            content((LettaResponse = "application/json"), (String = "text/event-stream"))),
+            content((LettaResponse = "application/json"), (super::openapi::EventStream = "text/event-stream"))),
         SendErrors))]
 async fn send(
     State(app): State<App>,
@@ -105,7 +112,7 @@ async fn send(
 #[utoipa::path(post, path = "/v1/agents/{agent_id}/messages/stream", tag = "messages",
     operation_id = "create_agent_message_stream",
     params(("agent_id" = String, Path, description = "The agent")), request_body = LettaStreamingRequest,
-    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), SendErrors))]
+    responses((status = 200, description = "The stream", body = super::openapi::EventStream, content_type = "text/event-stream"), SendErrors))]
 async fn send_streaming(
     State(app): State<App>,
     Id(agent): Id<AgentId>,
@@ -140,9 +147,16 @@ async fn send_async(
 }
 
 /// Hands messages to the agent. From here on the run goes its way, whoever waits for it.
-async fn start(app: &App, agent: AgentId, send: Send) -> Result<(RunRow, AgentType), ApiError> {
+pub(super) async fn start(
+    app: &App,
+    agent: AgentId,
+    send: Send,
+) -> Result<(RunRow, AgentType), ApiError> {
     let agent_type = app.host.agent(agent).await?.state.config.agent_type;
     let sent = app.host.send(agent, send).await?;
+    if let Some((parents, parent)) = app.parents.as_ref().zip(RequestId::parent()) {
+        parents.note(sent.run.id, parent);
+    }
     Ok((sent.run, agent_type))
 }
 

@@ -9,33 +9,46 @@ mod agent_tools;
 mod agents;
 mod answer;
 mod auth;
+mod backup;
+mod block_history;
 mod blocks;
 mod body;
 mod callback;
 mod error;
+mod event_stream;
+mod events;
 mod extract;
+mod fork;
 mod front;
 mod health;
 mod listen;
 mod messages;
+mod metrics;
 mod models;
 mod openapi;
 mod paced;
 mod page;
+mod past;
 mod path;
+mod probes;
+mod replay;
+mod run_reader;
 mod run_stream;
 mod runs;
 mod sse;
+mod starting;
 mod steps;
 mod tags;
 mod tools;
 mod trace;
+mod trace_step;
 mod turn;
 mod validation;
+mod ws;
 
-use std::{convert::Infallible, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request, middleware, response::Response};
+use axum::{Router, middleware};
 use bytes::Bytes;
 use retold_actors::{Host, IdSource};
 use retold_events::store::EventStore;
@@ -47,8 +60,9 @@ use self::{auth::Guard, body::BodyLimits, error::ApiError};
 pub(crate) use self::{
     callback::Caller,
     listen::{Limits, Stop, serve},
+    starting::{Ready, Service, starting},
 };
-use crate::{config::Config, wire::Defaults};
+use crate::{config::Config, meters::Meters, otel::Parents, wire::Defaults};
 
 /// What every handler may use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -63,11 +77,26 @@ pub(crate) struct Shared {
     body_limits: BodyLimits,
     /// Silence after which a stream carries a ping.
     keepalive: Duration,
+    /// How long a client may leave a stream unread.
+    stall_timeout: Duration,
     request_ids: IdSource,
     /// Tripped when the server closes its connections: whoever waits for a run is told so.
     leaving: CancellationToken,
     /// The description of the API, encoded.
     description: Bytes,
+    /// What is counted.
+    meters: Meters,
+    /// Where it is noted which traces runs belong to; `None` when none are exported.
+    parents: Option<Parents>,
+}
+
+/// Those who watch a server.
+#[derive(Debug)]
+pub(crate) struct Watchers {
+    /// What is counted.
+    pub(crate) meters: Meters,
+    /// Where it is noted which traces runs belong to; `None` when none are exported.
+    pub(crate) parents: Option<Parents>,
 }
 
 impl App {
@@ -77,6 +106,7 @@ impl App {
         config: &Config,
         address: SocketAddr,
         leaving: CancellationToken,
+        watchers: Watchers,
         description: Bytes,
     ) -> Self {
         let password = config.password.as_ref().map(|password| password.value.expose());
@@ -89,9 +119,12 @@ impl App {
                 idle_timeout: config.body_timeout.value,
             },
             keepalive: config.keepalive_interval.value,
+            stall_timeout: config.stall_timeout.value,
             request_ids: IdSource::random(),
             leaving,
             description,
+            meters: watchers.meters,
+            parents: watchers.parents,
         }))
     }
 
@@ -126,10 +159,12 @@ pub(crate) fn service(
     config: &Config,
     address: SocketAddr,
     leaving: CancellationToken,
-) -> BoxCloneSyncService<Request, Response, Infallible> {
+    watchers: Watchers,
+) -> Service {
     let (routes, description) = openapi::routes().split_for_parts();
-    let app = App::new(host, config, address, leaving, openapi::encode(&description));
+    let app = App::new(host, config, address, leaving, watchers, openapi::encode(&description));
     let router: Router = routes
+        .route_layer(middleware::from_fn(metrics::note_template))
         .fallback(front::no_route)
         .method_not_allowed_fallback(front::no_method)
         .with_state(app.clone());

@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 use axum::http::header;
 use bytes::Bytes;
 use utoipa::{
-    IntoResponses, OpenApi, ToSchema,
+    IntoResponses, OpenApi, PartialSchema, ToSchema,
     openapi::{
         Content, Deprecated, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
+        schema::{ObjectBuilder, Schema, SchemaType},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    App, agent_blocks, agent_tools, agents, blocks, health, messages, models, run_stream, runs,
-    steps, tags, tools,
+    App, agent_blocks, agent_tools, agents, backup, block_history, blocks, events, fork, health,
+    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tools, trace_step,
+    ws,
 };
 
 #[derive(OpenApi)]
@@ -53,24 +55,34 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(agent_tools::routes())
         .merge(messages::routes())
         .merge(blocks::routes())
+        .merge(block_history::routes())
+        .merge(fork::routes())
         .merge(tools::routes())
         .merge(runs::routes())
         .merge(run_stream::routes())
+        .merge(replay::routes())
+        .merge(trace_step::routes())
         .merge(steps::routes())
         .merge(models::routes())
         .merge(tags::routes())
+        .merge(events::routes())
         .merge(health::routes())
+        .merge(ws::routes())
+        .merge(backup::routes())
+        .merge(probes::routes())
+        .merge(metrics::routes())
         .routes(routes!(openapi_json));
     mark_deprecated(routes.get_openapi_mut());
     routes
 }
 
 /// Operations that V1 keeps for older clients, by their ids.
-const DEPRECATED: [&str; 4] = [
+const DEPRECATED: [&str; 5] = [
     "recompile_agent_system_prompt",
     "retrieve_agent_memory",
     "list_active_runs",
     "modify_message",
+    "retrieve_provider_trace",
 ];
 
 fn mark_deprecated(description: &mut Description) {
@@ -116,6 +128,8 @@ struct ErrorBody {
     examples: Option<Vec<String>>,
     /// The run it is about.
     run_id: Option<String>,
+    /// What a probe looked at that the server does not pass.
+    checks: Option<Vec<crate::wire::Check>>,
 }
 
 /// What a failed model call is answered with.
@@ -167,8 +181,10 @@ const MODEL: [Line; 5] = [
     (429, "The agent has too many open runs, or the provider too many requests", PLAIN),
     (504, "The provider did not answer in time", NESTED),
     (408, "The body came too slowly", PLAIN),
-    (403, "A web page of another origin asks", PLAIN),
+    FOREIGN,
 ];
+const FOREIGN: Line = (403, "A web page of another origin asks", PLAIN);
+const UPGRADE: Line = (426, "The request does not ask for a WebSocket of version 13", PLAIN);
 
 fn responses(lines: &[&[Line]]) -> BTreeMap<String, RefOr<Response>> {
     let response = |&(status, meaning, body): &Line| {
@@ -181,6 +197,19 @@ fn responses(lines: &[&[Line]]) -> BTreeMap<String, RefOr<Response>> {
     };
     COMMON.iter().chain(lines.iter().copied().flatten()).map(response).collect()
 }
+
+/// A stream of server-sent events: each `data:` line is one JSON object, and the last one says `[DONE]` or how it failed.
+/// A schema for the body as a whole would be a string and for one event another, so none is given.
+#[derive(Debug)]
+pub(super) struct EventStream;
+
+impl PartialSchema for EventStream {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(SchemaType::AnyValue).into()
+    }
+}
+
+impl ToSchema for EventStream {}
 
 macro_rules! error_sets {
     ($($(#[$doc:meta])* $name:ident = $lines:expr;)*) => {$(
@@ -199,9 +228,13 @@ error_sets! {
     /// Errors of lists.
     ListErrors = &[&[BAD_REQUEST, NOT_FOUND]];
     /// Errors of reading one thing.
-    ReadErrors = &[&[NOT_FOUND]];
+    ReadErrors = &[&[BAD_REQUEST, NOT_FOUND]];
+    /// Errors of an archive.
+    ArchiveErrors = &[&[CONFLICT]];
     /// Errors of changing something.
     WriteErrors = &[&[BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_LARGE, FULL]];
+    /// Errors of a WebSocket's handshake.
+    HandshakeErrors = &[&[BAD_REQUEST, FOREIGN, UPGRADE]];
     /// Errors of sending to an agent.
     SendErrors = &[&[BAD_REQUEST, NOT_FOUND, TOO_LARGE, FULL], &MODEL];
 }

@@ -1,14 +1,16 @@
 //! A connection with a sense of time: it fails when the client takes too long for what it is doing.
 //!
 //! Hyper has one timer for the head of a request, which runs while a connection is idle too. Here the socket itself
-//! knows what is waited for, because the answering side tells it: [`Pace`] is what the two share.
+//! knows what is waited for, because the answering side tells it: [`Pace`] is what the two share. A connection that was
+//! taken over by another protocol is not cut here: its new owner is told that the client stopped reading, and says a
+//! last word in the form of that protocol.
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,9 +20,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Notify,
     time::{Sleep, sleep},
 };
 
@@ -32,6 +36,8 @@ const HEAD: u8 = 0;
 const ANSWERING: u8 = 1;
 /// The next request may come or not.
 const IDLE: u8 = 2;
+/// Another protocol is spoken now; it has clocks of its own.
+const TAKEN_OVER: u8 = 3;
 
 /// What a connection is waiting for.
 #[derive(Debug, Clone)]
@@ -42,6 +48,10 @@ struct Shared {
     phase: AtomicU8,
     /// The connection, which does not look at its socket again by itself when an answer is complete.
     waiting: AtomicWaker,
+    /// Bytes that came since the connection was taken over.
+    came: AtomicU64,
+    /// Told when the client of a connection that was taken over stopped reading.
+    stalled: Notify,
 }
 
 impl Pace {
@@ -56,6 +66,22 @@ impl Pace {
         Answering(self.clone())
     }
 
+    /// Notes that another protocol is spoken from now on, until the connection ends.
+    pub(super) fn take_over(&self) {
+        self.0.phase.store(TAKEN_OVER, Ordering::Release);
+        self.0.waiting.wake();
+    }
+
+    /// Bytes that came since the connection was taken over.
+    pub(super) fn came(&self) -> u64 {
+        self.0.came.load(Ordering::Acquire)
+    }
+
+    /// Waits until the client of a connection that was taken over has not read for too long.
+    pub(super) async fn stalled(&self) {
+        self.0.stalled.notified().await;
+    }
+
     fn get(&self) -> u8 {
         self.0.phase.load(Ordering::Acquire)
     }
@@ -68,7 +94,9 @@ pub(super) struct Answering(Pace);
 impl Drop for Answering {
     fn drop(&mut self) {
         let Pace(shared) = &self.0;
-        shared.phase.store(IDLE, Ordering::Release);
+        // An answer that hands the connection over is complete only after that.
+        let phase = &shared.phase;
+        let _ = phase.compare_exchange(ANSWERING, IDLE, Ordering::AcqRel, Ordering::Acquire);
         shared.waiting.wake();
     }
 }
@@ -81,10 +109,14 @@ pub(super) struct Paced {
     header_timeout: Duration,
     idle_timeout: Duration,
     stall_timeout: Duration,
+    /// Counts clients that stop reading.
+    stalled_clients: Counter,
     /// What the running read deadline is for, and the deadline.
     reading: Option<(u8, Pin<Box<Sleep>>)>,
     /// Runs while the client does not take what is there for it.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether the owner of a connection that was taken over was told of the stall.
+    told: bool,
 }
 
 impl Paced {
@@ -95,8 +127,10 @@ impl Paced {
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             stall_timeout: limits.stall_timeout,
+            stalled_clients: limits.traffic.stalled.clone(),
             reading: None,
             stalled: None,
+            told: false,
         }
     }
 
@@ -121,7 +155,10 @@ impl Paced {
     }
 
     /// Notes that bytes came: the first byte of a request starts the clock of its head.
-    fn note_bytes(&mut self) {
+    fn note_bytes(&mut self, count: usize) {
+        if self.pace.get() == TAKEN_OVER {
+            self.pace.0.came.fetch_add(count as u64, Ordering::AcqRel);
+        }
         // Only the side that reads moves from idle to head, so nothing is overwritten.
         let phase = &self.pace.0.phase;
         if phase.compare_exchange(IDLE, HEAD, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -138,8 +175,17 @@ impl Paced {
             self.stalled = None;
             return written;
         }
+        if self.told {
+            return Poll::Pending;
+        }
         let limit = self.stall_timeout;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        self.stalled_clients.inc();
+        if self.pace.get() == TAKEN_OVER {
+            (self.told, self.stalled) = (true, None);
+            self.pace.0.stalled.notify_one();
+            return Poll::Pending;
+        }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
     }
 }
@@ -154,8 +200,9 @@ impl AsyncRead for Paced {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Pending => self.poll_read_deadline(cx).map(Err),
             Poll::Ready(read) => {
-                if buf.filled().len() > before {
-                    self.note_bytes();
+                let came = buf.filled().len() - before;
+                if came > 0 {
+                    self.note_bytes(came);
                 }
                 Poll::Ready(read)
             }

@@ -18,6 +18,9 @@ pub(super) enum Dialect {
 const ALIASES: [(&str, Dialect); 3] =
     [("/api/v1", Dialect::Api), ("/api", Dialect::Api), ("/latest", Dialect::V1)];
 
+/// Where the retired server had its WebSocket, and where it is among the other paths.
+const SOCKET: [&str; 2] = ["/ws", "/v1/ws"];
+
 /// Rewrites a URI to its one spelling: prefix `/v1`, no empty segments, no slash at the end.
 pub(super) fn canonical(uri: &Uri) -> (Uri, Dialect) {
     let collapsed = collapse(uri.path());
@@ -25,7 +28,10 @@ pub(super) fn canonical(uri: &Uri) -> (Uri, Dialect) {
         let rest = collapsed.strip_prefix(prefix)?;
         rest.starts_with('/').then(|| (format!("/v1{rest}"), dialect))
     });
-    let (path, dialect) = alias.unwrap_or((collapsed, Dialect::V1));
+    let (mut path, dialect) = alias.unwrap_or((collapsed, Dialect::V1));
+    if path == SOCKET[0] {
+        SOCKET[1].clone_into(&mut path);
+    }
     if path == uri.path() {
         return (uri.clone(), dialect);
     }
@@ -70,6 +76,10 @@ mod tests {
             ("/", "/", Dialect::V1),
             ("/v1/x/blocks/a%2Fb", "/v1/x/blocks/a%2Fb", Dialect::V1),
             ("/openapi.json", "/openapi.json", Dialect::V1),
+            ("/ws", "/v1/ws", Dialect::V1),
+            ("/ws/?x=1", "/v1/ws?x=1", Dialect::V1),
+            ("/api/ws", "/v1/ws", Dialect::Api),
+            ("/wsx", "/wsx", Dialect::V1),
         ] {
             let (uri, found) = canonical(&given.parse().unwrap());
             assert_eq!((uri.to_string().as_str(), found), (wanted, dialect), "{given}");

@@ -9,6 +9,7 @@ use super::{
     error::ApiError,
     extract::{Id, OptionalJson, Query},
     openapi::ReadErrors,
+    past::Reader,
     sse::{self, Reading},
     turn,
 };
@@ -21,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The stream of a run, from the event after `starting_after` on.
 #[utoipa::path(post, path = "/v1/runs/{run_id}/stream", tag = "runs", operation_id = "retrieve_stream_for_run",
     params(("run_id" = String, Path, description = "The run")), request_body = Option<RetrieveStreamRequest>,
-    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), ReadErrors))]
+    responses((status = 200, description = "The stream", body = super::openapi::EventStream, content_type = "text/event-stream"), ReadErrors))]
 async fn post(
     State(app): State<App>,
     Id(run): Id<RunId>,
@@ -33,7 +34,7 @@ async fn post(
 /// The same for clients that can only ask with GET, as a browser's `EventSource`.
 #[utoipa::path(get, path = "/v1/runs/{run_id}/stream", tag = "runs", operation_id = "get_stream_for_run",
     params(("run_id" = String, Path, description = "The run"), StreamQuery),
-    responses((status = 200, description = "The stream", body = String, content_type = "text/event-stream"), ReadErrors))]
+    responses((status = 200, description = "The stream", body = super::openapi::EventStream, content_type = "text/event-stream"), ReadErrors))]
 async fn get(
     State(app): State<App>,
     Id(run): Id<RunId>,
@@ -49,7 +50,7 @@ async fn resume(
     pings: bool,
 ) -> Result<Response, ApiError> {
     let row = app.host.run(run).await?;
-    let agent_type = turn::agent_type(&app.host, &row).await?;
+    let agent_type = turn::agent_type(&Reader::now(&app.host), &row).await?;
     let reading = Reading { starting_after, pings, fail_early: false };
     sse::of_run(app, row, agent_type, reading).await
 }

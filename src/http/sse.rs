@@ -1,9 +1,10 @@
 //! A run as an event stream.
 //!
 //! The body is pulled: a client that does not read costs its cursor and one batch, and is cut by the connection's own
-//! deadline. Its going away ends nothing but the stream. Whatever happens, a stream ends with a terminal event.
+//! deadline. Its going away ends nothing but the stream. Whatever happens, a stream ends with a terminal event; where
+//! the run has not ended, that event tells where to go on.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::Body,
@@ -12,7 +13,6 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use retold_actors::{Clock as _, SystemClock, hub::Follow};
 use retold_events::{
     RunId,
     agent::AgentType,
@@ -22,13 +22,19 @@ use retold_events::{
 use retold_snapshots::row::RunRow;
 use serde_json::json;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::{App, error::ApiError, trace::RequestId};
-use crate::wire::{Frame, Frames, LettaStopReason};
+use super::{App, error::ApiError, run_reader::RunReader};
+use crate::{
+    meters::Following,
+    wire::{Frame, Frames, LettaStopReason},
+};
 
 /// Tells proxies not to hold frames back.
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Bytes of frames made before they are handed to the connection: many small ones are one write, and a client that does
+/// not read holds no more.
+const CHUNK_BYTES: usize = 32 << 10;
 
 /// How a client wants to read a run.
 #[derive(Debug, Clone, Copy)]
@@ -48,38 +54,29 @@ pub(super) async fn of_run(
     agent_type: AgentType,
     reading: Reading,
 ) -> Result<Response, ApiError> {
-    let mut follow = app.host.follow(run.id, reading.starting_after);
-    let mut first = None;
-    if reading.fail_early {
-        first = follow.next().await?;
-        fail_early(&run, first.as_deref())?;
-    }
     // Every frame carries its number, not only those of background runs: any stream may be taken up again.
     run.request.background = true;
-    let mut frames = Frames::new(&run, agent_type, reading.starting_after);
+    let mut reader =
+        RunReader::new(app, run.id, Frames::new(&run, agent_type, reading.starting_after));
+    if reading.fail_early {
+        fail_early(&run, reader.first().await?)?;
+    }
     let mut ready = BytesMut::new();
     if reading.pings {
-        ready.extend_from_slice(&frames.ping(SystemClock.now()).sse());
+        ready.extend_from_slice(&reader.ping().sse());
     }
     let pause = reading.pings.then_some(app.keepalive);
-    let leaving = app.leaving.clone();
+    let _following = app.meters.follower("sse");
     let mut subscription =
-        Subscription { run: run.id, follow, frames, ready, pause, leaving, ended: false };
-    if let Some(items) = first {
-        subscription.add(&items);
-    }
+        Subscription { run: run.id, reader, ready, pause, ended: false, _following };
+    subscription.fill();
     Ok(response(subscription))
 }
 
 /// Refuses with the error of a run that failed before it showed anything.
-fn fail_early(run: &RunRow, first: Option<&[Item]>) -> Result<(), ApiError> {
-    let Some(
-        [
-            Item {
-                output: Output::End { status: EndStatus::Failed, error: Some(error), .. }, ..
-            },
-        ],
-    ) = first
+fn fail_early(run: &RunRow, first: &[Item]) -> Result<(), ApiError> {
+    let [Item { output: Output::End { status: EndStatus::Failed, error: Some(error), .. }, .. }] =
+        first
     else {
         return Ok(());
     };
@@ -90,6 +87,13 @@ fn response(subscription: Subscription) -> Response {
     let chunks = stream::unfold(subscription, |mut subscription| async move {
         subscription.next().await.map(|chunk| (Ok::<_, Infallible>(chunk), subscription))
     });
+    response_of(chunks)
+}
+
+/// An answer that is a stream of events, made of chunks that each are whole frames.
+pub(super) fn response_of(
+    chunks: impl stream::Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
@@ -98,18 +102,16 @@ fn response(subscription: Subscription) -> Response {
     (headers, Body::from_stream(chunks)).into_response()
 }
 
-/// One client reading one run.
+/// One client reading one run as events.
 struct Subscription {
     run: RunId,
-    follow: Follow,
-    frames: Frames,
+    reader: RunReader,
     /// What is to be sent next.
     ready: BytesMut,
     /// Silence after which a ping is sent; `None` for no pings.
     pause: Option<Duration>,
-    /// Tripped when the server closes its connections.
-    leaving: CancellationToken,
     ended: bool,
+    _following: Following,
 }
 
 impl Subscription {
@@ -122,10 +124,8 @@ impl Subscription {
                 return None;
             }
             match self.listen(ping_at).await {
-                Heard::Items(items) => self.add(&items),
-                Heard::Silence => {
-                    self.ready.extend_from_slice(&self.frames.ping(SystemClock.now()).sse())
-                }
+                Heard::Items => self.fill(),
+                Heard::Silence => self.ready.extend_from_slice(&self.reader.ping().sse()),
                 Heard::Broken => self.break_off(),
             }
         }
@@ -141,39 +141,40 @@ impl Subscription {
         };
         tokio::select! {
             biased;
-            items = self.follow.next() => match items {
-                Ok(Some(items)) => Heard::Items(items),
-                Ok(None) => Heard::Broken,
-                Err(error) => {
-                    tracing::warn!(%error, trace_id = RequestId::current(), "a stream broke off");
-                    Heard::Broken
-                }
+            items = self.reader.listen() => match items {
+                Ok(()) => Heard::Items,
+                Err(_) => Heard::Broken,
             },
-            () = self.leaving.cancelled() => Heard::Broken,
             () = silence => Heard::Silence,
         }
     }
 
-    fn add(&mut self, items: &[Item]) {
-        let mut frames = Vec::with_capacity(items.len());
-        for item in items {
-            self.frames.encode(item, &mut frames);
+    /// Makes frames of what came, up to a chunk of them.
+    fn fill(&mut self) {
+        let ready = &mut self.ready;
+        while ready.len() < CHUNK_BYTES
+            && self
+                .reader
+                .show_next(|seq, shown| ready.extend_from_slice(&Frame::of(shown, seq).sse()))
+        {
         }
-        for frame in frames {
-            self.ready.extend_from_slice(&frame.sse());
-        }
-        self.ended = self.frames.is_done();
+        self.ended = self.reader.is_done();
     }
 
     /// Ends a stream whose run has not ended: the server stops, or the log cannot be read any further.
     fn break_off(&mut self) {
         self.ended = true;
+        let cursor = self.reader.cursor();
         let error = json!({
             "message_type": "error_message",
             "run_id": self.run.to_string(),
             "error_type": "stream_incomplete",
-            "message": "The stream broke off. The run may still be under way: read it again from where you are.",
+            "message": format!(
+                "The stream broke off. The run may still be under way: read it again with starting_after={cursor}."
+            ),
             "detail": null,
+            "seq_id": cursor,
+            "starting_after": cursor,
         });
         let stop = json!(LettaStopReason::new(StopReason::Error));
         for (event, data) in [
@@ -188,7 +189,7 @@ impl Subscription {
 
 /// What a subscription learns.
 enum Heard {
-    Items(Arc<[Item]>),
+    Items,
     Silence,
     Broken,
 }

@@ -1,10 +1,11 @@
 //! Steps: the model calls of runs.
 
 use axum::{Json as Answer, extract::State};
+use retold_actors::Whose;
 use retold_events::{AgentId, StepId, agent::AgentType};
 use retold_snapshots::{
+    past::Tables,
     query::{self, StepFilter},
-    row::{FeedbackRow, StepRow},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -15,10 +16,11 @@ use super::{
     messages,
     openapi::{ListErrors, ReadErrors, WriteErrors},
     page::{self, Page},
+    past::Reader,
 };
 use crate::wire::{
-    self, LettaMessage, ModifyFeedbackRequest, Step, StepMessagesQuery, StepMetrics, StepsQuery,
-    View, WireFeedback,
+    self, AsOfQuery, LettaMessage, ModifyFeedbackRequest, Step, StepMessagesQuery, StepMetrics,
+    StepsQuery, View, WireFeedback,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -32,15 +34,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Steps, a page at a time.
 #[utoipa::path(get, path = "/v1/steps", tag = "steps", operation_id = "list_steps",
-    params(StepsQuery, wire::Page),
+    params(StepsQuery, wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of steps", body = [Step]), ListErrors))]
-async fn list(
-    State(app): State<App>,
-    Query(asked): Query<StepsQuery>,
-) -> Result<Page<Step>, ApiError> {
+async fn list(reader: Reader, Query(asked): Query<StepsQuery>) -> Result<Page<Step>, ApiError> {
     let page = page::asked(&asked.page)?;
     let Some(filter) = filter(asked) else { return Ok(Page::empty()) };
-    let rows = app.query(move |store| query::steps(store, &filter, &page)).await?;
+    let whose = filter.agent.map_or(Whose::Server(Tables::STEPS), Whose::Agent);
+    let rows = reader.query(whose, move |store| query::steps(store, &filter, &page)).await?;
     Ok(Page::of(
         rows,
         |(step, _)| step.id.to_string(),
@@ -68,27 +68,19 @@ fn filter(asked: StepsQuery) -> Option<StepFilter> {
 
 /// A step.
 #[utoipa::path(get, path = "/v1/steps/{step_id}", tag = "steps", operation_id = "retrieve_step",
-    params(("step_id" = String, Path, description = "The step")),
+    params(("step_id" = String, Path, description = "The step"), AsOfQuery),
     responses((status = 200, description = "The step", body = Step), ReadErrors))]
-async fn retrieve(State(app): State<App>, Id(step): Id<StepId>) -> Result<Answer<Step>, ApiError> {
-    let (row, feedback) = find(&app, step).await?;
+async fn retrieve(reader: Reader, Id(step): Id<StepId>) -> Result<Answer<Step>, ApiError> {
+    let (row, feedback) = reader.step(step).await?;
     Ok(Answer(Step::new(&row, feedback.as_ref())))
-}
-
-async fn find(app: &App, step: StepId) -> Result<(StepRow, Option<FeedbackRow>), ApiError> {
-    let found = app.query(move |store| query::step(store, step)).await?;
-    found.ok_or_else(|| ApiError::NotFound { what: "Step", id: step.to_string() })
 }
 
 /// How long the parts of a step took.
 #[utoipa::path(get, path = "/v1/steps/{step_id}/metrics", tag = "steps", operation_id = "retrieve_metrics_for_step",
-    params(("step_id" = String, Path, description = "The step")),
+    params(("step_id" = String, Path, description = "The step"), AsOfQuery),
     responses((status = 200, description = "Its times", body = StepMetrics), ReadErrors))]
-async fn metrics(
-    State(app): State<App>,
-    Id(step): Id<StepId>,
-) -> Result<Answer<StepMetrics>, ApiError> {
-    Ok(Answer(StepMetrics::from(&find(&app, step).await?.0)))
+async fn metrics(reader: Reader, Id(step): Id<StepId>) -> Result<Answer<StepMetrics>, ApiError> {
+    Ok(Answer(StepMetrics::from(&reader.step(step).await?.0)))
 }
 
 /// Judges a step; `null` takes a judgement back.
@@ -102,23 +94,25 @@ async fn feedback(
 ) -> Result<Answer<Step>, ApiError> {
     let judgement = request.feedback.map(WireFeedback::stored);
     app.host.give_feedback(step, judgement, request.tags.unwrap_or_default()).await?;
-    let (row, feedback) = find(&app, step).await?;
+    let (row, feedback) = Reader::now(&app.host).step(step).await?;
     Ok(Answer(Step::new(&row, feedback.as_ref())))
 }
 
 /// The messages of a step.
 #[utoipa::path(get, path = "/v1/steps/{step_id}/messages", tag = "steps", operation_id = "list_messages_for_step",
-    params(("step_id" = String, Path, description = "The step"), wire::Page),
+    params(("step_id" = String, Path, description = "The step"), wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list_messages(
-    State(app): State<App>,
+    reader: Reader,
     Id(step): Id<StepId>,
     Query(asked): Query<StepMessagesQuery>,
 ) -> Result<Page<LettaMessage>, ApiError> {
-    let (row, _) = find(&app, step).await?;
-    let agent_type: AgentType = app.host.agent(row.agent).await?.state.config.agent_type;
+    let (row, _) = reader.step(step).await?;
+    let agent_type: AgentType = reader.agent(row.agent).await?.state.config.agent_type;
     let page = page::asked(&asked.page)?;
-    let messages = app.query(move |store| query::step_messages(store, &row, &page)).await?;
+    let whose = Whose::Agent(row.agent);
+    let messages =
+        reader.query(whose, move |store| query::step_messages(store, &row, &page)).await?;
     let view = View::history(agent_type);
     Ok(messages::shown(messages, &view))
 }

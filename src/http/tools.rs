@@ -29,7 +29,7 @@ async fn list(Query(asked): Query<ToolsQuery>) -> Result<Page<Tool>, ApiError> {
 /// How many tools there are.
 #[utoipa::path(get, path = "/v1/tools/count", tag = "tools", operation_id = "count_tools",
     params(ToolsQuery),
-    responses((status = 200, description = "Their number", body = usize), ListErrors))]
+    responses((status = 200, description = "Their number", body = usize, content_type = "application/json"), ListErrors))]
 async fn count(Query(asked): Query<ToolsQuery>) -> Answer<usize> {
     Answer(wanted(&asked).len())
 }

@@ -1,10 +1,13 @@
-//! The id of a request: given by the client or made up, echoed in `x-request-id`, and named in every error.
+//! The id of a request: given by the client or made up, echoed in `x-request-id`, and named in every error. With it goes
+//! the span that the client says it asks from.
 //!
-//! It is task-local for the time of a request, because an error is turned into an answer deep inside axum, where no
+//! Both are task-local for the time of a request, because an error is turned into an answer deep inside axum, where no
 //! argument reaches.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use retold_actors::{Clock as _, IdSource, SystemClock};
+
+use crate::otel::Parent;
 
 tokio::task_local! {
     static CURRENT: RequestId;
@@ -18,21 +21,35 @@ const LONGEST: usize = 128;
 
 /// The id of a request: visible ASCII without quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RequestId(String);
+pub(super) struct RequestId {
+    id: String,
+    parent: Option<Parent>,
+}
 
 impl RequestId {
     /// The id that a request carries, or a new one.
     pub(super) fn of(headers: &HeaderMap, ids: &IdSource) -> Self {
         let given = headers.get(HEADER).and_then(|value| value.to_str().ok());
-        match given.filter(|id| is_harmless(id)) {
-            Some(id) => Self(id.to_owned()),
-            None => Self(ids.next(SystemClock.now()).simple().to_string()),
-        }
+        let id = match given.filter(|id| is_harmless(id)) {
+            Some(id) => id.to_owned(),
+            None => ids.next(SystemClock.now()).simple().to_string(),
+        };
+        Self { id, parent: Parent::of(headers) }
     }
 
     /// The id of the request this task answers; empty outside of one.
     pub(super) fn current() -> String {
-        CURRENT.try_with(|id| id.0.clone()).unwrap_or_default()
+        CURRENT.try_with(|current| current.id.clone()).unwrap_or_default()
+    }
+
+    /// The span that the request this task answers was made in.
+    pub(super) fn parent() -> Option<Parent> {
+        CURRENT.try_with(|current| current.parent.clone()).ok().flatten()
+    }
+
+    /// The request this task answers, for a task that goes on with it; `None` outside of one.
+    pub(super) fn this() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
     }
 
     /// Runs the answering of a request under its id.
@@ -42,7 +59,7 @@ impl RequestId {
 
     /// The id as a header.
     pub(super) fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""))
+        HeaderValue::from_str(&self.id).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
@@ -62,9 +79,9 @@ mod tests {
 
     #[test]
     fn a_harmless_id_is_kept_and_any_other_replaced() {
-        assert_eq!(of("req-1.A_b"), RequestId("req-1.A_b".to_owned()));
+        assert_eq!(of("req-1.A_b").id, "req-1.A_b");
         for bad in ["", "a b", "\"", "<script>"] {
-            assert_eq!(of(bad).0.len(), 32, "{bad}");
+            assert_eq!(of(bad).id.len(), 32, "{bad}");
         }
     }
 

@@ -1,13 +1,13 @@
 //! The answer of a run that a client waits for.
 
-use retold_actors::{Host, Refusal};
+use retold_actors::{Refusal, Whose};
 use retold_events::{agent::AgentType, output::Item, run::EndStatus};
 use retold_snapshots::{
     query::{self, Order, Page},
     row::{RunRow, RunStatus},
 };
 
-use super::{App, error::ApiError};
+use super::{App, error::ApiError, past::Reader};
 use crate::wire::{LettaResponse, Run};
 
 /// Waits for the end of a run and gives its answer. A cancelled run has one, too: what was said until then.
@@ -26,7 +26,7 @@ pub(super) async fn answer(
     check(&ended)?;
     // Token by token is how some other client wanted it; the whole messages are in the history.
     if ended.request.stream_tokens {
-        return from_history(&app.host, &ended, agent_type).await;
+        return from_history(&Reader::now(&app.host), &ended, agent_type).await;
     }
     Ok(LettaResponse::of_items(&items, &ended, agent_type))
 }
@@ -55,12 +55,15 @@ fn check(run: &RunRow) -> Result<(), ApiError> {
 }
 
 /// The result that an ended run keeps for whoever did not wait for it.
-pub(super) async fn result(host: &Host, run: &RunRow) -> Result<Option<LettaResponse>, ApiError> {
+pub(super) async fn result(
+    reader: &Reader,
+    run: &RunRow,
+) -> Result<Option<LettaResponse>, ApiError> {
     if !Run::wants_result(run) || run.error.is_some() {
         return Ok(None);
     }
-    match agent_type(host, run).await {
-        Ok(agent_type) => from_history(host, run, agent_type).await.map(Some),
+    match agent_type(reader, run).await {
+        Ok(agent_type) => from_history(reader, run, agent_type).await.map(Some),
         // The run is there and says how it ended; its messages went with its agent.
         Err(ApiError::Refused(refusal)) if matches!(*refusal, Refusal::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -68,19 +71,20 @@ pub(super) async fn result(host: &Host, run: &RunRow) -> Result<Option<LettaResp
 }
 
 /// The loop of a run's agent, which decides how its messages look.
-pub(super) async fn agent_type(host: &Host, run: &RunRow) -> Result<AgentType, ApiError> {
-    Ok(host.agent(run.agent).await?.state.config.agent_type)
+pub(super) async fn agent_type(reader: &Reader, run: &RunRow) -> Result<AgentType, ApiError> {
+    Ok(reader.agent(run.agent).await?.state.config.agent_type)
 }
 
 /// The answer of an ended run, from what it left in the history.
 async fn from_history(
-    host: &Host,
+    reader: &Reader,
     run: &RunRow,
     agent_type: AgentType,
 ) -> Result<LettaResponse, ApiError> {
     let of = run.clone();
     let everything = Page::first(usize::MAX, Order::Asc);
+    let whose = Whose::Agent(run.agent);
     let messages =
-        host.read(move |store| Ok(query::run_messages(store, &of, &everything))).await??;
+        reader.query(whose, move |store| query::run_messages(store, &of, &everything)).await?;
     Ok(LettaResponse::of_messages(&messages, run, agent_type))
 }

@@ -57,6 +57,12 @@ impl Invalid {
         invalid
     }
 
+    /// A header that cannot be as it is.
+    pub(super) fn header(name: &str, message: &str) -> Self {
+        let place = vec![Step::Name("header".to_owned()), Step::Name(name.to_owned())];
+        Self { kind: "value_error", place, message: message.to_owned(), example: None }
+    }
+
     fn body(kind: &'static str, inner: Vec<Step>, message: &str) -> Self {
         let mut place = vec![Step::Name("body".to_owned())];
         place.extend(inner);

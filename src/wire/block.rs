@@ -279,6 +279,7 @@ impl BlockUpdate {
     pub fn into_patch(self) -> Patch {
         Patch {
             label: self.label.clone(),
+            restored: None,
             edit: Box::new(move |block| self.apply(block).map_err(Refusal::from)),
         }
     }

@@ -229,7 +229,7 @@ fn calls(message: &Message, view: &View<'_>, part: u32) -> LettaMessage {
 }
 
 /// A text argument of a call.
-fn argument(arguments: &str, name: &str) -> Option<String> {
+pub(crate) fn argument(arguments: &str, name: &str) -> Option<String> {
     let arguments: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(arguments).ok()?;
     arguments.get(name)?.as_str().map(str::to_owned)

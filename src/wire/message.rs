@@ -2,6 +2,8 @@
 //!
 //! The members that all of them have come first and in one order, as the retired server sent them; then each type's own.
 
+use std::fmt;
+
 use retold_events::{MessageId, RunId, StepId};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -20,13 +22,19 @@ pub enum WireId {
     Ping(Uuid),
 }
 
+impl fmt::Display for WireId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(id) => write!(f, "{id}"),
+            Self::Bare(uuid) => write!(f, "{uuid}"),
+            Self::Ping(uuid) => write!(f, "ping-{uuid}"),
+        }
+    }
+}
+
 impl Serialize for WireId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Message(id) => serializer.collect_str(id),
-            Self::Bare(uuid) => serializer.collect_str(uuid),
-            Self::Ping(uuid) => serializer.collect_str(&format_args!("ping-{uuid}")),
-        }
+        serializer.collect_str(self)
     }
 }
 

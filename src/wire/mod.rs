@@ -6,12 +6,18 @@
 //! refuse aloud what V1 has and this server has not.
 
 mod agent;
+mod as_of;
+mod backup;
 mod block;
+mod block_history;
 mod catalog_queries;
 mod compaction;
 mod content;
 mod create_agent;
+pub mod event;
 mod expand;
+mod fork;
+mod health;
 mod id;
 mod json;
 mod llm_config;
@@ -21,13 +27,16 @@ mod model;
 mod model_choice;
 mod page;
 mod problem;
+mod provider_trace;
 mod queries;
 mod query;
 mod relations;
+mod replay;
 mod response;
 mod response_format;
 mod run;
 mod run_queries;
+mod run_trace;
 mod send;
 mod settings;
 mod step;
@@ -38,17 +47,26 @@ mod tool_rule;
 mod update_agent;
 mod usage;
 mod words;
+pub mod ws;
 
 #[cfg(test)]
 mod tests;
 
 pub use agent::{AgentState, Memory, ResetMessagesRequest};
+pub use as_of::AsOfQuery;
+pub use backup::BackupQuery;
 pub use block::{Block, BlockResponse, BlockUpdate, CreateBlock};
+pub use block_history::{
+    BlockAuthor, BlockAuthorType, BlockVersion, BlockVersionKind, RestoreBlockRequest,
+};
 pub use catalog_queries::{BlocksQuery, ModelsQuery, TagsQuery, ToolsQuery};
 pub use compaction::{CompactionSettings, CompactionSettingsInput, default_compaction};
 pub use content::{Content, ContentPart, ImageSource};
 pub use create_agent::CreateAgentRequest;
+pub use event::{Cursor, Event, EventName, EventPayload, EventsQuery, REDACTED};
 pub use expand::{View, expand, expand_parts, part_otid, wire_span};
+pub use fork::{ForkAgentRequest, Moment};
+pub use health::{Check, CheckStatus, Probe};
 pub use id::{Id, Kind, pattern_message};
 pub use json::JsonObject;
 pub use llm_config::{LlmConfig, LlmConfigInput, OtherConfig, ReasoningEffort};
@@ -58,24 +76,28 @@ pub use model::{EmbeddingConfig, EmbeddingModel, Model};
 pub use model_choice::{Defaults, Found, MAX_DEFAULT_WINDOW, small_model};
 pub use page::{MAX_PAGE, Order, Page};
 pub use problem::Problem;
+pub use provider_trace::{ModelResponse, ProviderTrace, ResponseCall, ResponseError, ResponsePart};
 pub use queries::{
-    AgentBlocksQuery, AgentQuery, AgentToolsQuery, AgentsQuery, BlockAgentsQuery, MessagesQuery,
-    RecompileQuery, RunMessagesQuery, RunStepsQuery, StepMessagesQuery,
+    AgentBlocksQuery, AgentQuery, AgentToolsQuery, AgentsQuery, BlockAgentsQuery,
+    BlockHistoryQuery, MessagesQuery, RecompileQuery, RunMessagesQuery, RunStepsQuery,
+    StepMessagesQuery,
 };
 pub use query::{Pairs, QueryProblem};
 pub use relations::Relations;
+pub use replay::{ReplayDivergence, ReplayStatus, RunReplay, RunReplayStep};
 pub use response::LettaResponse;
 pub use response_format::ResponseFormat;
 pub use run::{
     CallbackBody, CancelAgentRunRequest, LettaRequestConfig, RetrieveStreamRequest, Run, RunMetrics,
 };
 pub use run_queries::{RunsQuery, StepsQuery, StreamQuery};
+pub use run_trace::{RunTraceQuery, TraceSpan};
 pub use send::{Call, LettaAsyncRequest, LettaRequest, LettaStreamingRequest};
 pub use settings::{
     AnthropicThinking, GeminiThinkingConfig, ModelSettings, ModelSettingsInput, OpenAiReasoning,
 };
 pub use step::{ModifyFeedbackRequest, Step, StepMetrics};
-pub use stream::{Frame, Frames};
+pub use stream::{Frame, Frames, Shown};
 pub use time::Time;
 pub use tool::Tool;
 pub use tool_rule::{ToolCallNode, ToolRule, stored_rules};

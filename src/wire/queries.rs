@@ -225,6 +225,8 @@ macro_rules! page_queries {
 page_queries! {
     /// The blocks of an agent.
     AgentBlocksQuery(100, Desc);
+    /// The versions of a block. Cursors are their numbers.
+    BlockHistoryQuery(50, Desc);
     /// The tools of an agent.
     AgentToolsQuery(10, Desc);
     /// The messages of a run. Cursors are chronological.

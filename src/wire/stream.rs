@@ -9,8 +9,9 @@ use retold_actors::hub::last_seq;
 use retold_events::{
     Message, RunId, StepId, Timestamp,
     agent::AgentType,
+    defect::Defect,
     output::{Delta, Item, Output},
-    run::{EndStatus, RunError, StopReason},
+    run::{EndStatus, RunError},
 };
 use retold_snapshots::row::RunRow;
 use serde::Serialize;
@@ -36,6 +37,20 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// What is shown under number `seq`, as an event.
+    #[must_use]
+    pub fn of(shown: Shown<'_>, seq: u64) -> Self {
+        let data = match shown {
+            Shown::Message(message) => encoded(message),
+            Shown::StopReason(reason) => encoded(reason),
+            Shown::Error(error) => encoded(error),
+            Shown::Usage(usage) => encoded(usage),
+            Shown::Done => Bytes::from_static(b"[DONE]"),
+        };
+        let event = matches!(shown, Shown::Error(_)).then_some("error");
+        Self { event, data, seq }
+    }
+
     /// The event in the form of a `text/event-stream`.
     #[must_use]
     pub fn sse(&self) -> Bytes {
@@ -50,6 +65,21 @@ impl Frame {
         bytes.extend_from_slice(b"\n\n");
         bytes.into()
     }
+}
+
+/// One thing that a stream shows, before it is written in the form of a transport.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown<'a> {
+    /// A message, or a piece of one.
+    Message(&'a LettaMessage),
+    /// The run ended, for this reason.
+    StopReason(&'a LettaStopReason),
+    /// It failed.
+    Error(&'a LettaErrorMessage),
+    /// What it cost, unless it failed.
+    Usage(&'a LettaUsageStatistics),
+    /// Nothing comes after this.
+    Done,
 }
 
 /// Turns the output of one run into frames.
@@ -73,10 +103,26 @@ impl Frames {
             run: run.id,
             view: View::of_request(agent_type, &run.request).into_owned(),
             numbered: run.request.background,
-            last: starting_after,
+            last: starting_after + u64::from(Defect::StreamCursorOff.is_on()),
             pings: 0,
             done: false,
         }
+    }
+
+    /// The output of `run` for a reader that shows messages in a way of its own: all of it, from its beginning, with
+    /// speech of older agents as the calls that it was.
+    #[must_use]
+    pub fn undressed(run: &RunRow, agent_type: AgentType) -> Self {
+        let mut frames = Self::new(run, agent_type, 0);
+        frames.view.types = None;
+        frames.view.use_assistant_message = false;
+        frames
+    }
+
+    /// The number to go on after.
+    #[must_use]
+    pub const fn cursor(&self) -> u64 {
+        self.last
     }
 
     /// Whether the last frame was made.
@@ -92,11 +138,16 @@ impl Frames {
         bytes[12..].copy_from_slice(&self.pings.to_be_bytes());
         let mut head = self.head(WireId::Ping(Uuid::from_bytes(bytes)), now);
         head.seq_id = self.number(self.last);
-        frame(&LettaMessage::from(LettaPing::new(head)), self.last)
+        Frame::of(Shown::Message(&LettaPing::new(head).into()), self.last)
     }
 
     /// Adds the frames of an item to `frames`. The end of the run gives the last ones; nothing comes after them.
     pub fn encode(&mut self, item: &Item, frames: &mut Vec<Frame>) {
+        self.show(item, |seq, shown| frames.push(Frame::of(shown, seq)));
+    }
+
+    /// Hands out what an item shows, each with its number.
+    pub fn show(&mut self, item: &Item, mut each: impl FnMut(u64, Shown<'_>)) {
         if self.done {
             return;
         }
@@ -105,15 +156,26 @@ impl Frames {
                 if item.seq > self.last {
                     let mut head = self.head(WireId::Message(*message), item.at);
                     head.otid = Some(part_otid(*message, *part).to_string());
-                    self.delta(head, item.seq, *step, delta, frames);
+                    self.delta(head, item.seq, *step, delta, each);
                 }
             }
-            Output::Message { message, .. } => self.message(message, item.seq, frames),
-            Output::Compacted { .. } => self.compacted(item, frames),
+            Output::Message { message, .. } => self.message(message, item.seq, each),
+            Output::Compacted { .. } => self.compacted(item, each),
             Output::End { status, stop_reason, error, usage, steps, context_tokens } => {
-                self.end(item.seq, *status, *stop_reason, error.as_ref(), frames, || {
-                    LettaUsageStatistics::new(usage, *steps, *context_tokens)
-                });
+                self.done = true;
+                each(item.seq, Shown::StopReason(&LettaStopReason::new(*stop_reason)));
+                match (status, error) {
+                    (EndStatus::Failed, Some(error)) => {
+                        each(item.seq, Shown::Error(&self.failure(item.seq, error)));
+                    }
+                    (EndStatus::Completed | EndStatus::Cancelled, _)
+                    | (EndStatus::Failed, None) => {
+                        let usage = LettaUsageStatistics::new(usage, *steps, *context_tokens);
+                        each(item.seq, Shown::Usage(&usage));
+                    }
+                }
+                // The end is shown whatever a client has seen: its frames carry no number that one could ask to skip.
+                each(item.seq, Shown::Done);
             }
         }
         self.last = self.last.max(last_seq(item));
@@ -144,7 +206,7 @@ impl Frames {
         seq: u64,
         step: StepId,
         delta: &Delta,
-        frames: &mut Vec<Frame>,
+        mut each: impl FnMut(u64, Shown<'_>),
     ) {
         head.step_id = Some(Id(step));
         head.seq_id = self.number(seq);
@@ -169,11 +231,11 @@ impl Frames {
             }
         };
         if self.view.shows(shown.message_type()) {
-            frames.push(frame(&shown, seq));
+            each(seq, Shown::Message(&shown));
         }
     }
 
-    fn message(&self, message: &Message, first: u64, frames: &mut Vec<Frame>) {
+    fn message(&self, message: &Message, first: u64, mut each: impl FnMut(u64, Shown<'_>)) {
         expand_parts(message, &self.view, |part, mut shown| {
             let seq = first + u64::from(part);
             if seq <= self.last {
@@ -182,11 +244,11 @@ impl Frames {
             if self.numbered {
                 shown.set_seq_id(seq);
             }
-            frames.push(frame(&shown, seq));
+            each(seq, Shown::Message(&shown));
         });
     }
 
-    fn compacted(&self, item: &Item, frames: &mut Vec<Frame>) {
+    fn compacted(&self, item: &Item, mut each: impl FnMut(u64, Shown<'_>)) {
         let Output::Compacted {
             summary,
             trigger,
@@ -224,40 +286,20 @@ impl Frames {
         let summary = summary_message(head, summary.text(), Some(stats));
         for (seq, shown) in (item.seq..).zip([LettaMessage::from(notice), summary]) {
             if seq > self.last && self.view.shows(shown.message_type()) {
-                frames.push(frame(&shown, seq));
+                each(seq, Shown::Message(&shown));
             }
         }
     }
 
-    /// The end is shown whatever a client has seen: its frames carry no number that one could ask to skip.
-    fn end(
-        &mut self,
-        seq: u64,
-        status: EndStatus,
-        stop_reason: StopReason,
-        error: Option<&RunError>,
-        frames: &mut Vec<Frame>,
-        usage: impl FnOnce() -> LettaUsageStatistics,
-    ) {
-        self.done = true;
-        frames.push(frame(&LettaStopReason::new(stop_reason), seq));
-        match (status, error) {
-            (EndStatus::Failed, Some(error)) => {
-                let message = LettaErrorMessage {
-                    message_type: "error_message",
-                    run_id: Id(self.run),
-                    error_type: error.error_type.clone(),
-                    message: error.message.clone(),
-                    detail: error.detail.clone(),
-                    seq_id: self.number(seq),
-                };
-                frames.push(Frame { event: Some("error"), ..frame(&message, seq) });
-            }
-            (EndStatus::Completed | EndStatus::Cancelled, _) | (EndStatus::Failed, None) => {
-                frames.push(frame(&usage(), seq));
-            }
+    fn failure(&self, seq: u64, error: &RunError) -> LettaErrorMessage {
+        LettaErrorMessage {
+            message_type: "error_message",
+            run_id: Id(self.run),
+            error_type: error.error_type.clone(),
+            message: error.message.clone(),
+            detail: error.detail.clone(),
+            seq_id: self.number(seq),
         }
-        frames.push(Frame { event: None, data: Bytes::from_static(b"[DONE]"), seq });
     }
 }
 
@@ -269,9 +311,9 @@ struct EventData<'a> {
     context_window: u32,
 }
 
-fn frame(shown: &impl Serialize, seq: u64) -> Frame {
+fn encoded(shown: &impl Serialize) -> Bytes {
     let mut data = Vec::with_capacity(384);
     serde_json::to_writer(&mut data, shown)
         .expect("wire messages are structs of text and numbers, and memory takes every write");
-    Frame { event: None, data: data.into(), seq }
+    data.into()
 }

@@ -1,6 +1,7 @@
 //! Tests over several wire types at once, and what they share: fixed ids, fixed times, an agent made from a request.
 
 mod creating;
+mod events;
 mod garbage;
 mod queries;
 mod schema;

@@ -3,7 +3,8 @@
 use crate::Result;
 use crate::program::{Home, run};
 
-const COMMANDS: &[&str] = &["serve", "chat", "config"];
+const COMMANDS: &[&str] =
+    &["serve", "chat", "events", "runs", "backup", "restore", "verify", "config"];
 
 #[tokio::test]
 async fn the_version_is_one_line_on_standard_output() -> Result<()> {

@@ -6,16 +6,19 @@
 //! a data directory. Nothing here listens beyond loopback.
 
 mod api;
+mod backup;
 mod chat;
 mod config;
 mod data_dir;
 mod disk_full;
+mod events;
 mod exposure;
 mod help;
 #[path = "../kill/http.rs"]
 mod http;
 mod password;
 mod program;
+mod replay;
 mod signals;
 mod small_disk;
 mod start;

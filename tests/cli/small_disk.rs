@@ -20,11 +20,15 @@ pub(crate) struct SmallDisk {
 impl SmallDisk {
     /// `None` where mounting is not permitted, which is said.
     pub(crate) fn mount(home: &Home, mebibytes: u32) -> Result<Option<Self>> {
+        Self::mount_with(home, &format!("size={mebibytes}m"))
+    }
+
+    /// The same, with more to say of it than its size.
+    pub(crate) fn mount_with(home: &Home, options: &str) -> Result<Option<Self>> {
         let dir = home.path().join("disk");
         fs::create_dir(&dir)?;
         let script = format!(
-            "mount -t tmpfs -o size={mebibytes}m,mode=700 tmpfs \"$0\" && echo mounted && \
-             exec sleep 600"
+            "mount -t tmpfs -o {options},mode=700 tmpfs \"$0\" && echo mounted && exec sleep 600"
         );
         let mut command = home.program("unshare", &["--mount", "sh", "-c", &script]);
         command.arg(&dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -78,7 +82,7 @@ impl SmallDisk {
     }
 
     /// Where it is seen from outside the namespace.
-    fn seen(&mut self) -> PathBuf {
+    pub(crate) fn seen(&mut self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.child().id()));
         root.join(self.dir.strip_prefix("/").unwrap_or(&self.dir))
     }

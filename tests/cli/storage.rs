@@ -12,7 +12,7 @@ use crate::program::{Home, PATIENCE, Server};
 use crate::upstream::{HALF, MODEL, Upstream};
 
 /// The largest file, in the shell's units of 512 bytes: room for some agents and not for many.
-const BLOCKS: u32 = 1024;
+const BLOCKS: u32 = 4096;
 
 /// A server whose files may not grow for ever. The signal that would come first is ignored.
 fn limited(home: &Home) -> Command {

@@ -134,6 +134,7 @@ impl Check<'_> {
             assert_eq!(settled.status, "cancelled", "{id}: its cancel was answered: {ended}");
         }
         self.turn(id, &text, &settled).await?;
+        self.told_by_the_log(id).await?;
         let mut book = self.ledger.open();
         let goes_on = rest.iter().any(|frame| frame["message_type"] != "error_message");
         book.count.continued += u64::from(!seen.is_empty() && goes_on);
@@ -171,6 +172,16 @@ impl Check<'_> {
                 settled.status
             );
         }
+        Ok(())
+    }
+
+    /// Folded once more from the log alone, the run is what it was, every prompt's hash included.
+    async fn told_by_the_log(&self, id: &str) -> Result<()> {
+        let replay = get(&self.http, format!("{}/v1/runs/{id}/replay", self.url)).await?;
+        assert!(
+            replay["status"] == "identical" && replay["divergence"].is_null(),
+            "{id} does not replay as it was: {replay}"
+        );
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! A model provider that takes its time, so that most kills hit a run in the middle.
 //!
 //! `slow` streams its answer a word at a time; asked to note something it first calls
-//! `memory_insert`, with arguments that arrive in pieces; asked to be quick it says one word.
+//! `memory_insert`, with arguments that arrive in pieces; asked to be quick it says one word, and
+//! asked for `words=300` that many.
 
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ async fn complete(socket: &mut BufReader<TcpStream>, request: &Value) -> Result<
         call_the_tool(socket).await?;
         chunk(socket, json!({}), Some("tool_calls")).await?;
     } else {
-        let words = if asked.contains("quick") { 1 } else { 40 };
+        let words = if asked.contains("quick") { 1 } else { words(&asked).unwrap_or(40) };
         for word in 1..=words {
             chunk(socket, json!({ "content": format!("word{word} ") }), None).await?;
             tokio::time::sleep(PAUSE).await;
@@ -83,6 +84,12 @@ async fn complete(socket: &mut BufReader<TcpStream>, request: &Value) -> Result<
     let usage = json!({ "prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10 });
     event(socket, &json!({ "id": "c", "choices": [], "usage": usage }).to_string()).await?;
     event(socket, "[DONE]").await
+}
+
+/// How many words are asked for, if that is said.
+fn words(asked: &str) -> Option<u32> {
+    let (_, number) = asked.split_once("words=")?;
+    number.split(|digit: char| !digit.is_ascii_digit()).next()?.parse().ok()
 }
 
 async fn call_the_tool(socket: &mut BufReader<TcpStream>) -> Result<()> {

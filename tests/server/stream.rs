@@ -4,9 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use retold_models::{Chunk, Finish, ModelErrorKind, testing::Say};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Notify,
+};
 
-use crate::support::{Event, Stream, World, config, message, reply, shown, spoken, text};
+use crate::support::{Event, PATIENCE, Stream, World, config, message, reply, shown, spoken, text};
 
 /// Thinks, speaks in two pieces.
 fn thoughtful() -> Vec<Say> {
@@ -198,6 +201,67 @@ async fn a_run_that_the_end_of_the_server_cuts_short_is_told_so_and_keeps_its_te
     );
     let replayed = world.stream(&format!("/v1/runs/{run}/stream"), json!({})).await.rest().await;
     assert_eq!(spoken(&replayed), "half a ");
+}
+
+#[tokio::test]
+async fn a_stream_that_outlasts_the_server_is_told_where_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::on_disk(dir.path()).await;
+    let gate = Arc::new(Notify::new());
+    let first = [vec![Say::text("one "), Say::Until(Arc::clone(&gate))], Say::answer("two")];
+    world.model("slow", [first.concat(), Say::answer("later")]);
+    let agent = world.agent("slow").await;
+    let mut running = world.stream_tokens(&agent, "now").await;
+    running.until("assistant_message").await;
+    // This one waits for the other, and then for the next start.
+    let mut waiting = world.stream_tokens(&agent, "then").await;
+    let run = text(&waiting.until("ping").await.json["run_id"]).to_owned();
+    let opening = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gate.notify_one();
+    };
+    let (world, (), ended, cut) = tokio::join!(
+        world.restart(Duration::from_secs(10)),
+        opening,
+        running.rest(),
+        waiting.rest()
+    );
+    assert_eq!(spoken(&ended), "two");
+    assert_eq!(shown(&ended).last(), Some(&"[DONE]"));
+    assert_eq!(shown(&cut), ["stop_reason", "error_message", "[DONE]"]);
+    let error = &cut[1].json;
+    assert_eq!(
+        (&error["error_type"], &error["starting_after"], &error["run_id"]),
+        (&json!("stream_incomplete"), &json!(0), &json!(run))
+    );
+    let body = json!({ "starting_after": error["starting_after"] });
+    let rest = world.stream(&format!("/v1/runs/{run}/stream"), body).await.rest().await;
+    assert_eq!(spoken(&rest), "later");
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_is_cut_and_goes_on_where_it_was() {
+    let mut config = config();
+    config.stall_timeout.value = Duration::from_millis(500);
+    let world = World::with(config).await;
+    let piece = "x".repeat(64 << 10);
+    let mut flood: Vec<Say> = (0..160).map(|_| Say::text(&piece)).collect();
+    flood.push(Say::end(Finish::Stop));
+    world.model("flood", [flood]);
+    let agent = world.agent("flood").await;
+    let mut first = world.stream_tokens(&agent, "hi").await;
+    let run = text(&first.until("ping").await.json["run_id"]).to_owned();
+    drop(first);
+    world.ended(&run).await;
+
+    let mut stalled = crate::socket::connect(world.server.address(), Some(8192)).await;
+    let ask = format!("GET /v1/runs/{run}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stalled.write_all(ask.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut all = Vec::new();
+    // A reset is an end, too.
+    let _ = tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut all)).await.expect("it is cut");
+    assert!(!all.windows(6).any(|end| end == b"[DONE]"), "not all of it was taken");
 }
 
 #[tokio::test]

@@ -73,6 +73,11 @@ impl World {
         Self::start(open(dir), None, Self::catalog(), config).await
     }
 
+    /// A world over a store of the test's own, which does not survive a restart.
+    pub(crate) async fn over(store: Arc<dyn EventStore>) -> Self {
+        Self::start(store, None, Self::catalog(), config()).await
+    }
+
     fn catalog() -> Arc<Catalog> {
         let catalog = Arc::new(Catalog::new(Vec::new(), Timeouts::default()));
         let echo =

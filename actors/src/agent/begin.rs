@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     IdSource, Refusal,
-    prompt::{note, stock},
+    prompt::{note, stock, system},
     run::{NewMessage, Prepared, Sent},
     turn::{self, Partial, StepView},
 };
@@ -138,22 +138,7 @@ impl Live {
 
     /// What the turn needs for the step under way.
     pub(super) fn step_view(&self, run: RunId) -> Option<StepView> {
-        let open = self.state.open_runs.get(&run)?;
-        let step = open.step.as_ref()?;
-        let thread = self.state.threads.get(&open.request.conversation)?;
-        let input = if open.input_entered { Vec::new() } else { open.input_messages() };
-        Some(StepView {
-            started_at: step.at,
-            model: step.model.clone(),
-            context_window: step.context_window,
-            system: thread.system.clone(),
-            context: thread.context.clone(),
-            context_tokens: thread.context_tokens,
-            input,
-            tools: self.state.tools.clone(),
-            tools_called: open.tools_called.clone(),
-            config: self.state.config.clone(),
-        })
+        StepView::of(&self.state, run)
     }
 
     fn spawn_turn(&mut self, draft: &mut Draft, run: RunId, attempt: u32, view: StepView) {
@@ -284,7 +269,7 @@ pub(crate) fn system_message(
     at: Timestamp,
 ) -> Stored {
     Stored {
-        tokens: retold_models::tokens::count(&text),
+        tokens: system::tokens(&config.system, &text),
         content: vec![Part::Text { text }],
         model: Some(config.model.handle.clone()),
         ..Stored::new(id, retold_events::Role::System, at)

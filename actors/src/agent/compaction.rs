@@ -2,9 +2,10 @@
 
 use retold_events::{
     ConversationId, Message as Stored, MessageId, Part, Role, RunId,
-    agent::{ContextCompacted, Event},
+    agent::{ContextCompacted, Event, SystemCompiled},
     output::Output,
 };
+use retold_snapshots::run::ROOM_BELOW;
 use tokio::sync::oneshot;
 
 use super::{Live, live::Draft};
@@ -14,9 +15,6 @@ use crate::{
     prompt,
     turn::{Compacted, StepView},
 };
-
-/// Ids kept free below one that was given out. They differ in bits of chance only, so nobody else's lie there.
-const ROOM_BELOW: u128 = 4096;
 
 impl Live {
     pub(super) async fn compacted(
@@ -59,10 +57,26 @@ impl Live {
             let context = thread.context.iter().map(|message| message.id.uuid().as_u128());
             context.max().unwrap_or(thread.system.id.uuid().as_u128())
         });
+        // An earlier summary of this run has its place there, too, also where it has left the context since.
+        let newest = newest.max(open.messages.map_or(0, |(_, last)| last.uuid().as_u128()));
         let id = (next.uuid().as_u128() - ROOM_BELOW).max(newest) + 1;
         let id = uuid::Uuid::from_u128(id);
         let fits = id.get_variant() == uuid::Variant::RFC4122 && id < next.uuid();
         if fits { Stored { id: MessageId::from_uuid(id), created_at: at, ..blank } } else { blank }
+    }
+
+    /// Says in the log that a turn looks at its thread once more, though nothing of it changed: what it sees now is what
+    /// its model is sent, and a replay must look at the same moment. The event's run tells it from a recompilation.
+    fn look_again(&mut self, draft: &mut Draft, run: RunId, conversation: Option<ConversationId>) {
+        let Some(thread) = self.state.threads.get(&conversation) else { return };
+        let same = SystemCompiled {
+            conversation,
+            text: thread.system.text(),
+            tokens: thread.system.tokens,
+            compiled_at: thread.compiled_at,
+            compiled_from: thread.compiled_from.clone(),
+        };
+        self.record(draft, Some(run), Event::SystemCompiled(same));
     }
 
     fn compact_draft(
@@ -83,6 +97,7 @@ impl Live {
         let Some(going) =
             last.filter(|_| thread.context.front().is_some_and(|front| front.id == first))
         else {
+            self.look_again(draft, run, conversation);
             return;
         };
         let kept_from = thread.context.get(going + 1).map(|message| message.id);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use retold_events::{
     Message as Stored, MessageId, ReturnStatus, Role, RunId, ToolReturn,
     agent::Event,
+    defect::Defect,
     output::Output,
     run::{CallbackSent, CancelRequested, EndStatus, Ended, RunError, StepOutcome, StopReason},
     store::Table,
@@ -136,7 +137,10 @@ impl Live {
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let stream_tokens = open.request.stream_tokens;
         let by_request = open.cancel_requested;
-        let spoken = self.spoken(run, &answer);
+        let mut spoken = self.spoken(run, &answer);
+        if Defect::CallWithoutReturn.is_on() {
+            spoken.clone_from(&answer.calls);
+        }
         let returns = spoken
             .iter()
             .map(|call| returned(call, ReturnStatus::Success, MESSAGE_SENT.to_owned(), Vec::new()));
@@ -144,7 +148,10 @@ impl Live {
         let partial = self.assistant(draft, run, &answer, spoken, None);
         let tokens = partial.as_ref().map_or(0, |partial| u64::from(partial.tokens));
         let mut kept: Vec<Stored> = partial.into_iter().collect();
-        if !returns.is_empty() {
+        if Defect::PartialForgotten.is_on() {
+            kept.clear();
+        }
+        if !returns.is_empty() && !Defect::CallWithoutReturn.is_on() {
             kept.push(self.tool_message(draft, run, returns));
         }
         self.show_deltas(draft, run, tail);
@@ -203,7 +210,7 @@ impl Live {
         let mut draft = self.draft();
         let Failure { error, stop_reason } = failure;
         let cancelled = self.state.open_runs.get(&run).is_some_and(|open| open.cancel_requested);
-        if cancelled {
+        if cancelled && !Defect::FailureBeatsCancel.is_on() {
             // The cancel came first, and dropping the socket is what failed.
             let answer = self.shown_so_far(run);
             self.cut_short_draft(&mut draft, run, answer, Vec::new());
@@ -262,6 +269,9 @@ impl Live {
             ttft_ns: first_at.map(|at| at.nanos_since(accepted_at)),
             total_ns: draft.now.nanos_since(accepted_at),
         };
+        if Defect::TwoEnds.is_on() {
+            self.record(draft, Some(run), Event::RunEnded(ended.clone()));
+        }
         self.record(draft, Some(run), Event::RunEnded(ended));
         self.show(draft, run, end);
         self.outputs.remove(&run);
@@ -276,6 +286,7 @@ impl Live {
 
     fn note_ended(&mut self, run: RunId, status: EndStatus) {
         let outcome = match status {
+            _ if Defect::CancelClaimed.is_on() => CancelOutcome::Cancelled,
             EndStatus::Cancelled => CancelOutcome::Cancelled,
             EndStatus::Completed | EndStatus::Failed => CancelOutcome::AlreadyEnded(status),
         };

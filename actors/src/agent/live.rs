@@ -34,6 +34,7 @@ use crate::{
     block::{Blocks, Held, Seen},
     host::WeakHost,
     hub::{Hub, last_seq},
+    metrics::Metrics,
     toolbox::Toolbox,
 };
 
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) host: Arc<OnceLock<WeakHost>>,
     /// Where tasks of callbacks on the committer thread are spawned.
     pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// An agent edited blocks that others may share.
@@ -235,6 +237,7 @@ impl Live {
 
     /// Records that something happened: folds it in, and adds it and the rows that follow from it to the draft.
     pub(super) fn record(&mut self, draft: &mut Draft, run: Option<RunId>, event: Event) {
+        self.shared.metrics.recorded(&self.state, &event);
         let state = Arc::make_mut(&mut self.state);
         draft.commit.rows.extend(apply_and_project(state, draft.now, &event));
         draft.events.push(NewEvent {
@@ -353,8 +356,9 @@ impl Live {
         }
     }
 
-    pub(super) fn author(&self, run: RunId) -> Author {
-        Author::Agent { agent: self.id(), run }
+    /// Whoever edits a block with a tool in a run.
+    pub(super) fn author(&self, run: RunId, tool: &str) -> Author {
+        Author::Agent { agent: self.id(), run, tool: Some(tool.to_owned()) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use retold_events::{
     MessageId, RunId,
+    defect::Defect,
     output::{Item, Output},
     run::{StepOutcome, StopReason},
 };
@@ -56,7 +57,9 @@ impl Live {
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let Some(started) = &open.started else { return };
         let attempt = started.attempt;
-        if open.cancel_requested || shown.visible || attempt > 1 {
+        let seen = shown.visible && !Defect::ResumeForgets.is_on();
+        let tried = attempt > 1 && !Defect::TriedForEver.is_on();
+        if open.cancel_requested || seen || tried {
             // What a client saw stays; a model will not say the same again.
             let answer = self.answer_of(run, shown.partial);
             self.cut_short_draft(draft, run, answer, Vec::new());

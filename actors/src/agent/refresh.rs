@@ -13,7 +13,10 @@ use super::{Change, Gated, Live, Patch, live::Draft};
 use crate::{
     Refusal,
     block::Seen,
-    prompt::compile::{CompileInput, compile},
+    prompt::{
+        compile::{CompileInput, compile},
+        system,
+    },
     tool,
 };
 
@@ -191,7 +194,7 @@ impl Live {
         if text == thread.system.text() && compiled_from == thread.compiled_from {
             return;
         }
-        let tokens = retold_models::tokens::count(&text);
+        let tokens = system::tokens(&self.state.config.system, &text);
         let event = SystemCompiled { conversation, text, tokens, compiled_at, compiled_from };
         self.record(draft, None, Event::SystemCompiled(event));
     }
@@ -276,6 +279,18 @@ impl Live {
         self.answer_cancels();
         Ok(Gated { value: (), ticket: self.ticket })
     }
+}
+
+/// The system message of a thread, compiled anew from `blocks`.
+pub(crate) fn system_compiled(
+    state: &State,
+    conversation: Option<ConversationId>,
+    blocks: &[Seen],
+    compiled_at: retold_events::Timestamp,
+) -> SystemCompiled {
+    let text = compiled(state, conversation, blocks, compiled_at);
+    let tokens = retold_models::tokens::count(&text);
+    SystemCompiled { conversation, text, tokens, compiled_at, compiled_from: versions(blocks) }
 }
 
 fn compiled(

@@ -3,7 +3,8 @@
 use retold_events::{
     BlockId, Message as Stored, Part, ReturnStatus, Role, RunId, ToolCall, ToolReturn,
     agent::{AgentType, BlockAttached, Event},
-    block::Block,
+    block::{Author, Block},
+    defect::Defect,
     log::Permit,
     output::Output,
     run::{StepEnded, StepOutcome, StopReason},
@@ -77,7 +78,7 @@ impl Live {
         next: oneshot::Sender<Option<StepView>>,
     ) -> Result<(), Refusal> {
         let cancelled = self.state.open_runs.get(&run).is_some_and(|open| open.cancel_requested);
-        if cancelled {
+        if cancelled && !Defect::CancelledToolRuns.is_on() {
             // The cancel came first: no tool of this step has had an effect yet, and none will.
             self.cut_short(run, done.answer, done.tail).await;
             return Ok(());
@@ -174,10 +175,13 @@ impl Live {
         for (call, executed) in &done.executed {
             returns.push(match executed {
                 Executed::Returned(returned) => returned.clone(),
-                Executed::Memory(edit) => match self.edit_memory(draft, run, edit, held, effects) {
-                    Ok(value) => returned(call, ReturnStatus::Success, value, Vec::new()),
-                    Err(error) => failed(call, error),
-                },
+                Executed::Memory(edit) => {
+                    let author = self.author(run, &call.name);
+                    match self.edit_memory(draft, run, author, edit, held, effects) {
+                        Ok(value) => returned(call, ReturnStatus::Success, value, Vec::new()),
+                        Err(error) => failed(call, error),
+                    }
+                }
             });
         }
         returns
@@ -187,12 +191,12 @@ impl Live {
         &mut self,
         draft: &mut Draft,
         run: RunId,
+        author: Author,
         edit: &memory::MemoryEdit,
         held: &mut Held<'_>,
         effects: &mut Effects,
     ) -> Result<String, String> {
         let label = edit.label();
-        let author = self.author(run);
         if let Some(new) =
             effects.new_blocks.iter().find(|new| new.block().label.as_deref() == Some(label))
         {
@@ -360,7 +364,9 @@ impl Live {
         let mut ended = StepEnded {
             run,
             step: step.id,
-            input_enters: !open.input_entered && !matches!(outcome, StepOutcome::Failed { .. }),
+            input_enters: !open.input_entered
+                && (!matches!(outcome, StepOutcome::Failed { .. })
+                    || Defect::FailedInputStays.is_on()),
             outcome,
             messages,
             tools_called: Vec::new(),
@@ -394,7 +400,7 @@ struct Effects {
 }
 
 /// Messages on the wire that a stored one takes: each reasoning part, the text, the calls.
-pub(super) fn wire_parts(message: &Stored) -> u32 {
+pub(crate) fn wire_parts(message: &Stored) -> u32 {
     if message.role != Role::Assistant {
         return 1;
     }

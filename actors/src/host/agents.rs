@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use retold_events::{
     AgentId, BlockId, Message as Stored, MessageId, NewEvent, Seq, StreamId, Timestamp,
     agent::{Config, Created, Event},
@@ -182,20 +182,8 @@ impl Host {
     /// # Errors
     /// [`Refusal`].
     pub async fn agents(&self, ids: &[AgentId]) -> Result<Vec<AgentView>, Refusal> {
-        let mut views = Vec::with_capacity(ids.len());
         let one = |&id: &AgentId| async move { (id, self.agent(id).await) };
-        let mut seen = stream::iter(ids).map(one).buffered(AT_ONCE);
-        while let Some((id, view)) = seen.next().await {
-            match view {
-                Ok(view) => views.push(view),
-                Err(Refusal::NotFound { .. }) => {}
-                Err(refusal @ Refusal::Quarantined { .. }) => {
-                    tracing::error!(agent = %id, %refusal, "an agent is missing in a list");
-                }
-                Err(refusal) => return Err(refusal),
-            }
-        }
-        Ok(views)
+        readable(stream::iter(ids).map(one).buffered(AT_ONCE)).await
     }
 
     /// Changes an agent.
@@ -247,6 +235,25 @@ impl Host {
     }
 }
 
+/// Those agents that are there and can be read.
+pub(super) async fn readable(
+    seen: impl Stream<Item = (AgentId, Result<AgentView, Refusal>)>,
+) -> Result<Vec<AgentView>, Refusal> {
+    let mut seen = std::pin::pin!(seen);
+    let mut views = Vec::new();
+    while let Some((id, view)) = seen.next().await {
+        match view {
+            Ok(view) => views.push(view),
+            Err(Refusal::NotFound { .. }) => {}
+            Err(refusal @ Refusal::Quarantined { .. }) => {
+                tracing::error!(agent = %id, %refusal, "an agent is missing in a list");
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(views)
+}
+
 fn check_labels(new: &[Block], existing: &[Seen]) -> Result<(), Refusal> {
     let mut labels = HashSet::new();
     let all = new.iter().chain(existing.iter().map(|block| &block.view.state.block));
@@ -260,7 +267,7 @@ fn check_labels(new: &[Block], existing: &[Seen]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn new_event(event: &Event, now: Timestamp, options: &Options) -> NewEvent {
+pub(super) fn new_event(event: &Event, now: Timestamp, options: &Options) -> NewEvent {
     NewEvent {
         id: options.ids.ulid(now),
         causation: ulid::Ulid::nil(),

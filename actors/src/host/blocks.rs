@@ -6,6 +6,7 @@ use retold_events::{
     block::{Author, Block},
     store::{Commit, Scan, Table},
 };
+use retold_snapshots::query;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -61,6 +62,33 @@ impl Host {
             self.refresh_agents_of(id, None, WOKEN).await;
         }
         Ok(view)
+    }
+
+    /// Brings back everything a block was at one of its versions, as a new edit: its history only ever grows. Nothing is
+    /// written when it is so already.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is no such block, or no longer, or no such version; otherwise as
+    /// [`Host::edit_block`].
+    pub async fn restore_block(&self, id: BlockId, version: u64) -> Result<BlockView, Refusal> {
+        self.block(id).await?;
+        let found = self.read(move |store| Ok(query::block_version(store, id, version))).await?;
+        let found = found.map_err(|error| Refusal::Storage(error.to_string()))?;
+        let content = found
+            .ok_or_else(|| Refusal::NotFound {
+                what: "Version",
+                id: format!("{version} of block {id}"),
+            })?
+            .content;
+        let patch = Patch {
+            label: content.label.clone(),
+            restored: Some(version),
+            edit: Box::new(move |block| {
+                *block = content;
+                Ok(())
+            }),
+        };
+        self.edit_block(id, patch).await
     }
 
     /// Deletes a block and takes it out of the memory of every agent that has it.

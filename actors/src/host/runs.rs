@@ -15,6 +15,8 @@ use retold_snapshots::{
     row::{RunRow, decode},
 };
 
+use tokio::time::Instant;
+
 use super::Host;
 use crate::{
     Refusal,
@@ -106,7 +108,12 @@ impl Host {
         agent: AgentId,
         runs: Option<Vec<RunId>>,
     ) -> Result<Vec<(RunId, CancelOutcome)>, Refusal> {
-        self.ask(agent, |reply| Message::Cancel(runs, reply)).await
+        let asked = Instant::now();
+        let outcomes = self.ask(agent, |reply| Message::Cancel(runs, reply)).await?;
+        if outcomes.iter().any(|(_, outcome)| matches!(outcome, CancelOutcome::Cancelled)) {
+            self.0.shared.metrics.cancelled(asked);
+        }
+        Ok(outcomes)
     }
 
     /// A run as it stands.

@@ -58,12 +58,13 @@ impl Host {
     }
 }
 
-/// Puts idle agents to sleep, once a second.
+/// Puts idle agents to sleep and lets go of pasts that nobody reads, once a second.
 pub(super) async fn keep_room(host: WeakHost) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Some(host) = host.revive() else { return };
         host.make_room();
+        host.0.pasts.forget_idle();
     }
 }
 

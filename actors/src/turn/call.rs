@@ -3,23 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use retold_events::{
-    Image, Message, Part, ReturnStatus,
-    agent::{AgentType, ModelConfig},
-    run::{RunError, StepTiming, StopReason, Usage},
-};
-use retold_models::{
-    Chunk, Finish, Model, ModelErrorKind, Prompt, Reasoning, ResponseFormat, ToolChoice, ToolSchema,
-};
-use serde_json::value::RawValue;
+use retold_events::run::{RunError, StepTiming, StopReason, Usage};
+use retold_models::{Chunk, Finish, Model, ModelErrorKind, Resolved};
 use tokio::sync::oneshot;
 
 use super::{
     Answer, Cut, Failure, PartDelta, ReportKind, StepDone, StepView, Turn,
     answer::{Pieces, join},
-    tools::{Offer, Ran},
+    tools::Ran,
 };
-use crate::prompt::transcript::to_model;
+use crate::prompt::request::{Asked, Offer};
 
 /// Compactions of one step at most: each leaves less, so more would not help.
 const MAX_COMPACTIONS: u32 = 3;
@@ -39,7 +32,7 @@ impl Turn {
     pub(super) async fn step(&self, view: &mut StepView) -> Result<StepDone, Cut> {
         let model = self.model(view).await?;
         let mut compactions = 0;
-        let offer = Offer::new(self, view);
+        let offer = Offer::new(view, |id, older| self.shared.toolbox.schema(id, older));
         loop {
             if let Some(trigger) = self.overflow(view, &offer)
                 && compactions < MAX_COMPACTIONS
@@ -83,14 +76,16 @@ impl Turn {
             };
             Failure { error, stop_reason: StopReason::LlmApiError }.into()
         };
-        resolved.map(|(model, _)| model).map_err(|error| unknown(error.to_string()))
+        let measured = |(model, info): Resolved| {
+            self.shared.metrics.models.measured(model, &view.model, &info.handle)
+        };
+        resolved.map(measured).map_err(|error| unknown(error.to_string()))
     }
 
     /// Why the prompt will not fit, if it will not; judged by the provider's last count where there is one.
     fn overflow(&self, view: &StepView, offer: &Offer) -> Option<&'static str> {
-        let input: u64 = view.input.iter().map(|message| u64::from(message.tokens)).sum();
-        let counted = counted_tokens(view);
-        let expected = view.context_tokens.max(counted) + input + offer.tokens();
+        let expected =
+            view.context_tokens.max(view.counted_tokens()) + view.input_tokens() + offer.tokens();
         let window = u64::from(view.context_window);
         if !can_shrink(view) {
             return None;
@@ -110,29 +105,9 @@ impl Turn {
         model: &dyn Model,
         offer: &Offer,
     ) -> Result<(Called, [u8; 16]), Stopped> {
-        let config = &view.config.model;
-        let response_format =
-            config.response_format.as_ref().and_then(|text| parse_response_format(text.as_str()));
-        let system = self
-            .request
-            .override_system
-            .as_deref()
-            .map_or_else(|| view.system.text(), str::to_owned);
-        let prompt_hash = hash(&system, view, &offer.schemas);
-        let mut stream = {
-            let messages = view.context.iter().map(AsRef::as_ref).chain(&view.input);
-            let prompt = Prompt {
-                system: &system,
-                messages: to_model(messages),
-                tools: &offer.schemas,
-                tool_choice: if offer.force { ToolChoice::Required } else { ToolChoice::Auto },
-                parallel_tool_calls: !offer.one_call,
-                max_output_tokens: config.max_output_tokens,
-                temperature: config.temperature,
-                reasoning: reasoning(config),
-                response_format: response_format.as_ref().map(Format::borrow),
-            };
-            model.stream(&prompt)
+        let (mut stream, prompt_hash) = {
+            let asked = Asked::new(view, &self.request, offer);
+            (model.stream(&asked.prompt()), asked.hash())
         };
         let mut listener = Listener::new(self, view, offer);
         loop {
@@ -280,11 +255,6 @@ pub(super) fn can_shrink(view: &StepView) -> bool {
     view.context.len() > 1
 }
 
-pub(super) fn counted_tokens(view: &StepView) -> u64 {
-    view.context.iter().map(|message| u64::from(message.tokens)).sum::<u64>()
-        + u64::from(view.system.tokens)
-}
-
 /// What cannot fit even after compaction ends the run, and says what is too long.
 fn too_long(view: &StepView, failure: Failure) -> Failure {
     if u64::from(view.system.tokens) <= u64::from(view.context_window) {
@@ -304,45 +274,6 @@ fn too_long(view: &StepView, failure: Failure) -> Failure {
     }
 }
 
-fn reasoning(config: &ModelConfig) -> Option<Reasoning> {
-    let budget_tokens = Some(config.max_reasoning_tokens).filter(|&tokens| tokens > 0);
-    let effort = config.reasoning_effort.clone();
-    (config.enable_reasoner && (budget_tokens.is_some() || effort.is_some()))
-        .then_some(Reasoning { effort, budget_tokens })
-}
-
-/// A response format that owns its schema while the prompt borrows it.
-enum Format {
-    Text,
-    JsonObject,
-    JsonSchema(Box<RawValue>),
-}
-
-impl Format {
-    fn borrow(&self) -> ResponseFormat<'_> {
-        match self {
-            Self::Text => ResponseFormat::Text,
-            Self::JsonObject => ResponseFormat::JsonObject,
-            Self::JsonSchema(schema) => ResponseFormat::JsonSchema(schema),
-        }
-    }
-}
-
-fn parse_response_format(text: &str) -> Option<Format> {
-    #[derive(serde::Deserialize)]
-    struct Wire {
-        r#type: String,
-        json_schema: Option<Box<RawValue>>,
-    }
-    let wire: Wire = serde_json::from_str(text).ok()?;
-    match (wire.r#type.as_str(), wire.json_schema) {
-        ("text", _) => Some(Format::Text),
-        ("json_object", _) => Some(Format::JsonObject),
-        ("json_schema", Some(schema)) => Some(Format::JsonSchema(schema)),
-        _ => None,
-    }
-}
-
 fn from_provider(usage: retold_models::Usage) -> Usage {
     Usage {
         prompt_tokens: usage.prompt_tokens,
@@ -355,9 +286,8 @@ fn from_provider(usage: retold_models::Usage) -> Usage {
 
 /// Our own count, for providers that give none.
 fn estimated_usage(view: &StepView, completion_tokens: u32) -> Usage {
-    let input: u64 = view.input.iter().map(|message| u64::from(message.tokens)).sum();
     Usage {
-        prompt_tokens: counted_tokens(view) + input,
+        prompt_tokens: view.counted_tokens() + view.input_tokens(),
         completion_tokens: u64::from(completion_tokens),
         ..Usage::default()
     }
@@ -370,55 +300,4 @@ fn answer_tokens(answer: &Answer) -> u32 {
             .saturating_add(retold_models::tokens::count(&call.arguments))
     });
     calls.fold(crate::agent::count(&answer.parts), u32::saturating_add)
-}
-
-/// Hash of what is sent: a replay that builds another prompt is found out by it. Every text goes in after its length.
-fn hash(system: &str, view: &StepView, tools: &[ToolSchema]) -> [u8; 16] {
-    // Collected first: hashing one long piece is many times faster than as many short ones.
-    let mut sent = Sent(Vec::with_capacity(system.len() + 4096));
-    sent.text(system);
-    for message in view.context.iter().map(AsRef::as_ref).chain(&view.input) {
-        sent.message(message);
-    }
-    for tool in tools {
-        sent.text(&tool.name);
-        sent.text(tool.parameters.get());
-    }
-    let mut short = [0; 16];
-    short.copy_from_slice(&blake3::hash(&sent.0).as_bytes()[..16]);
-    short
-}
-
-struct Sent(Vec<u8>);
-
-impl Sent {
-    fn text(&mut self, text: &str) {
-        self.0.extend_from_slice(&(text.len() as u64).to_be_bytes());
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn message(&mut self, message: &Message) {
-        self.0.extend_from_slice(message.id.as_bytes());
-        for part in &message.content {
-            match part {
-                Part::Text { text } | Part::Reasoning { text, .. } => self.text(text),
-                Part::RedactedReasoning { data } => self.text(data),
-                Part::Image(Image::Url { url }) => self.text(url),
-                Part::Image(Image::Base64 { data, .. }) => self.text(data),
-            }
-        }
-        for call in &message.tool_calls {
-            self.text(&call.name);
-            self.text(&call.arguments);
-        }
-        for returned in &message.tool_returns {
-            self.text(if returned.status == ReturnStatus::Success { "ok" } else { "failed" });
-            self.text(&returned.content);
-        }
-    }
-}
-
-/// Whether agents of this type must call a tool in every step.
-pub(super) fn must_call(agent_type: AgentType) -> bool {
-    agent_type != AgentType::LettaV1
 }

@@ -12,7 +12,7 @@ use retold_events::{
 use retold_models::{Chunk, Model, ModelErrorKind, Prompt, ToolChoice};
 use tokio::sync::oneshot;
 
-use super::{Compacted, Cut, Failure, ReportKind, StepView, Turn, call::counted_tokens};
+use super::{Compacted, Cut, Failure, ReportKind, StepView, Turn};
 use crate::prompt::{stock::compaction_prompt, transcript::render_for_summary};
 
 /// Characters of a summary at most, where the agent sets nothing: V1's `clip_chars`.
@@ -49,7 +49,7 @@ impl Turn {
             summary,
             gone: (first.id, last.id),
             trigger,
-            tokens_before: u32::try_from(view.context_tokens.max(counted_tokens(view)))
+            tokens_before: u32::try_from(view.context_tokens.max(view.counted_tokens()))
                 .unwrap_or(u32::MAX),
             tokens_after,
         };

@@ -1,12 +1,7 @@
 //! What a turn and its agent's actor tell one another.
 
-use std::sync::Arc;
-
-use imbl::Vector;
-use retold_events::ToolCall;
 use retold_events::{
-    Message, MessageId, RunId, Timestamp, ToolId,
-    agent::Config,
+    MessageId, RunId, ToolCall,
     output::Delta,
     run::{StepTiming, Usage},
 };
@@ -14,28 +9,7 @@ use retold_models::Finish;
 use tokio::sync::oneshot;
 
 use super::{Answer, Failure};
-use crate::toolbox::Executed;
-
-/// What a turn works on: the agent as it was when the step began. Nothing in it is copied history.
-#[derive(Debug, Clone)]
-pub(crate) struct StepView {
-    pub(crate) started_at: Timestamp,
-    /// Handle of the model.
-    pub(crate) model: String,
-    /// Its window, in tokens.
-    pub(crate) context_window: u32,
-    pub(crate) system: Arc<Message>,
-    /// Messages in context, without the system message and without `input`.
-    pub(crate) context: Vector<Arc<Message>>,
-    /// Tokens in context as the provider counted them last; 0 when not known.
-    pub(crate) context_tokens: u64,
-    /// The run's input while it is not part of the context.
-    pub(crate) input: Vec<Message>,
-    pub(crate) tools: Vec<ToolId>,
-    /// Names of the tools the run has called.
-    pub(crate) tools_called: Vec<String>,
-    pub(crate) config: Arc<Config>,
-}
+use crate::{prompt::StepView, toolbox::Executed};
 
 /// Something happened in a turn.
 #[derive(Debug)]

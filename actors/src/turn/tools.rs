@@ -1,58 +1,15 @@
-//! What a step may call, and the calling.
+//! The calling of tools: which of an answer's calls are run, and with what arguments.
 
 use retold_events::{ReturnStatus, ToolCall, ToolReturn};
-use retold_models::ToolSchema;
 use serde_json::{Map, Value};
 
-use super::{Answer, StepView, Turn, call::must_call};
+use super::{Answer, StepView, Turn};
 use crate::{
-    rules::{Solver, disables_parallel, prefill},
+    prompt::request::{Offer, solver},
+    rules::{Solver, prefill},
     tool::{RETURN_CHAR_LIMIT, output},
     toolbox::{Call, Executed, failed},
 };
-
-/// What a step may call.
-#[derive(Debug)]
-pub(crate) struct Offer {
-    /// The tools as the model sees them.
-    pub(crate) schemas: Vec<ToolSchema>,
-    /// Whether the model has to call one.
-    pub(crate) force: bool,
-    /// Whether only the first call of an answer counts.
-    pub(crate) one_call: bool,
-    /// Names of all attached tools, for the rules.
-    attached: Vec<String>,
-}
-
-impl Offer {
-    pub(super) fn new(turn: &Turn, view: &StepView) -> Self {
-        let older = must_call(view.config.agent_type);
-        let all: Vec<ToolSchema> =
-            view.tools.iter().filter_map(|&id| turn.shared.toolbox.schema(id, older)).collect();
-        let attached: Vec<String> = all.iter().map(|tool| tool.name.clone()).collect();
-        let names: Vec<&str> = attached.iter().map(String::as_str).collect();
-        let allowed = solver(view).allowed(&names);
-        let schemas: Vec<ToolSchema> =
-            all.into_iter().filter(|tool| allowed.tools.contains(&tool.name)).collect();
-        let rules = &view.config.tool_rules;
-        Self {
-            force: (older || allowed.force) && !schemas.is_empty(),
-            one_call: older || !view.config.model.parallel_tool_calls || disables_parallel(rules),
-            schemas,
-            attached,
-        }
-    }
-
-    /// Tokens that the schemas take in a prompt, at four characters each.
-    pub(super) fn tokens(&self) -> u64 {
-        let characters = self
-            .schemas
-            .iter()
-            .map(|tool| tool.name.len() + tool.description.len() + tool.parameters.get().len())
-            .sum::<usize>();
-        (characters / 4) as u64
-    }
-}
 
 /// What came of the calls of an answer.
 #[derive(Debug, Default)]
@@ -122,18 +79,6 @@ impl Turn {
             offer.schemas.iter().find(|tool| tool.name == call.name).map(|tool| &tool.parameters);
         prefill(&call.arguments, &prefilled, schema.map_or("{}", |schema| schema.get()))
     }
-}
-
-fn solver(view: &StepView) -> Solver<'_> {
-    // Not simply the last message: the input of a run that was cancelled while it waited may stand after it.
-    let last_return = view
-        .context
-        .iter()
-        .rev()
-        .find_map(|message| message.tool_returns.last())
-        .filter(|_| !view.tools_called.is_empty())
-        .map(|returned| returned.content.clone());
-    Solver::new(&view.config.tool_rules, view.tools_called.clone(), last_return)
 }
 
 /// Arguments as they are kept: an object without the arguments that only steer the loop. What is no object is empty.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use retold_actors::replay::{Status, replay};
 use retold_events::{
     AgentId, Message, Position, Record, RunId, Seq, StreamId,
     agent::Event,
@@ -10,7 +11,8 @@ use retold_events::{
 };
 use retold_snapshots::{
     agent::{self, State},
-    load, query,
+    load,
+    query::{self, Order, Page},
     rebuild::{Rows, rebuild},
     row::{RunRow, RunStatus, decode},
 };
@@ -36,6 +38,7 @@ pub(crate) fn audit(store: &dyn EventStore) -> BTreeMap<AgentId, State> {
     }
     for run in open.iter().chain(ends.keys()) {
         check_output(store, *run, ends.contains_key(run));
+        check_replay(store, *run, ends.contains_key(run));
     }
     check_open_rows(store, &open);
     states
@@ -87,6 +90,13 @@ fn fold(records: &[Record]) -> (BTreeMap<AgentId, State>, BTreeMap<RunId, u32>) 
             (Event::Created(created), None) => {
                 states.insert(id, State::created(id, record.at, created));
             }
+            (Event::Forked(forked), None) => {
+                // What had happened by then, and nothing else, is what the fork goes on from.
+                let until = records.iter().filter(|it| it.position <= forked.position);
+                let (parents, _) = fold(&until.cloned().collect::<Vec<_>>());
+                let parent = parents.get(&forked.parent).expect("a fork has a parent");
+                states.insert(id, State::forked(id, record.at, forked, parent));
+            }
             (event, Some(state)) => agent::apply(state, record.at, event),
             (_, None) => {}
         }
@@ -120,6 +130,24 @@ fn check_output(store: &dyn EventStore, run: RunId, ended: bool) {
     let is_end = |item: &Item| matches!(item.output, Output::End { .. });
     assert_eq!(items.iter().filter(|item| is_end(item)).count(), usize::from(ended), "{run}");
     assert_eq!(items.last().is_some_and(is_end), ended, "the end of {run} is its last item");
+}
+
+/// Folded once more and compared with all that is stored of it, every prompt's hash included, a run is what it was.
+fn check_replay(store: &dyn EventStore, run: RunId, ended: bool) {
+    let replayed = replay(store, run).expect("the log is readable");
+    // A run that a client removed has no row to be found by.
+    let row = store.row(Table::Runs, run.as_bytes()).expect("the rows are readable");
+    assert_eq!(replayed.is_some(), row.is_some(), "{run}");
+    let Some(replayed) = replayed else { return };
+    let expected = if ended { Status::Identical } else { Status::Incomplete };
+    assert_eq!(replayed.status, expected, "{replayed:#?}");
+    let steps = query::steps_of_run(store, run, &Page::first(usize::MAX, Order::Asc));
+    let steps: Vec<_> = steps.expect("the rows are readable");
+    assert_eq!(replayed.steps.len(), steps.len(), "{run}");
+    for (replayed, (step, _)) in replayed.steps.iter().zip(steps) {
+        assert_eq!((replayed.step, replayed.recorded), (step.id, step.prompt_hash));
+        assert_ne!(replayed.matches(), Some(false), "{replayed:?}");
+    }
 }
 
 fn check_open_rows(store: &dyn EventStore, open: &BTreeSet<RunId>) {

@@ -3,13 +3,17 @@
 mod audit;
 mod cancel;
 mod directory;
+mod events;
 mod faults;
+mod forks;
 mod memory;
 mod messages;
 mod passivation;
+mod past;
 mod races;
 mod random;
 mod recovery;
+mod replay;
 mod slow;
 mod supervision;
 mod watched;

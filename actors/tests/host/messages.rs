@@ -232,6 +232,8 @@ async fn a_full_disk_refuses_new_work_while_reads_and_cancels_go_on() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     let refused = world.try_send(agent, "two", false).await.unwrap_err();
     assert!(matches!(refused, Refusal::StorageFull { .. }), "{refused:?}");
+    let refused = world.host.fork(agent, None, None).await.unwrap_err();
+    assert!(matches!(refused, Refusal::StorageFull { .. }), "{refused:?}");
     world.host.agent(agent).await.expect("reads go on");
     assert!(!world.host.cancel(agent, None).await.expect("cancels go on").is_empty());
 }

@@ -86,6 +86,7 @@ async fn an_event_that_cannot_be_read_quarantines_its_agent_and_no_other() {
         let named = format!("Seq({place})");
         assert!(refusal.to_string().contains(&named), "{refusal} names {named}");
     }
+    assert_eq!(world.host.now().quarantined, 1, "it is counted once");
     let run = in_time(world.host.run_end(world.send(good, "Hi").await)).await.unwrap();
     assert_eq!(run.status, RunStatus::Ended(EndStatus::Completed));
     // What is in rows can be read all the same.
@@ -138,6 +139,7 @@ async fn an_agent_that_fails_three_times_at_one_place_is_quarantined_and_still_r
     store.on_read(|_| Ok(()));
     let refusal = world.try_send(agent, "hello?", false).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Quarantined { .. }), "{refusal:?}");
+    assert_eq!(world.host.now().quarantined, 1);
     assert_eq!(world.host.agent(agent).await.unwrap().state.id, agent, "it is read");
     assert_eq!(world.said(agent).await.len(), 2);
 }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use retold_events::{
     Position, Record, RunId, Seq, StreamId,
     store::{
-        Commit, Committed, Conflict, EventStore, Head, SavedState, Scan, Space, StoreError, Table,
+        Commit, Committed, Conflict, EventStore, Head, OutputBatch, RawGroup, SavedState, Scan,
+        Space, StoreError, Table,
     },
 };
 use tokio::sync::watch;
@@ -193,6 +194,23 @@ impl EventStore for Watched {
     fn outputs(&self, run: RunId, after: u64, max_bytes: usize) -> Result<Vec<Bytes>, StoreError> {
         self.see(Read::Outputs(run))?;
         self.inner.outputs(run, after, max_bytes)
+    }
+
+    fn output_batches(
+        &self,
+        run: RunId,
+        after: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<OutputBatch>, StoreError> {
+        self.inner.output_batches(run, after, max_bytes)
+    }
+
+    fn last_output(&self, run: RunId) -> Result<u64, StoreError> {
+        self.inner.last_output(run)
+    }
+
+    fn groups(&self, from: Position, max_bytes: usize) -> Result<Vec<RawGroup>, StoreError> {
+        self.inner.groups(from, max_bytes)
     }
 
     fn space(&self) -> io::Result<Space> {

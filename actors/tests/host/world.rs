@@ -6,6 +6,7 @@ use retold_actors::{
     AgentView, Host, Options,
     agent::NewAgent,
     block::Patch,
+    replay::{Replay, What, replay},
     run::{NewMessage, Send, Sent},
     tool,
 };
@@ -21,12 +22,33 @@ use retold_models::{
     Catalog, Model, Timeouts,
     testing::{ScriptedModel, model_info},
 };
-use retold_snapshots::query::{self, MessageFilter, Order, Page};
+use retold_snapshots::query::{self, MessageFilter, Order, Page, RunFilter};
 
 pub(crate) struct World {
     pub(crate) host: Host,
     pub(crate) model: ScriptedModel,
     pub(crate) store: Arc<dyn EventStore>,
+    _at_the_end: Replayed,
+}
+
+/// At the end of every scenario, whatever it was about: each run that has ended replays as it was.
+struct Replayed(Arc<dyn EventStore>);
+
+impl Drop for Replayed {
+    fn drop(&mut self) {
+        // A store that fails tells nothing, and a test that fails says why itself.
+        let runs = query::runs(&*self.0, &RunFilter::default(), &Page::first(500, Order::Asc));
+        for run in runs.into_iter().flatten().filter(|_| !std::thread::panicking()) {
+            let Ok(Some(Replay { divergence: Some(divergence), run, .. })) =
+                replay(&*self.0, run.id)
+            else {
+                continue;
+            };
+            // Some scenarios are about an event that nobody can read.
+            let unreadable = divergence.what == What::Event && divergence.place.is_some();
+            assert!(unreadable, "{run}: {divergence:#?}");
+        }
+    }
 }
 
 impl World {
@@ -40,7 +62,8 @@ impl World {
         options: Options,
     ) -> Self {
         let host = open(Arc::clone(&store), Arc::new(model.clone()), options).await;
-        Self { host, model, store }
+        let at_the_end = Replayed(Arc::clone(&store));
+        Self { host, model, store, _at_the_end: at_the_end }
     }
 
     pub(crate) async fn agent(&self) -> AgentId {
@@ -171,6 +194,7 @@ pub(crate) fn set(value: &str) -> Patch {
     let value = value.to_owned();
     Patch {
         label: None,
+        restored: None,
         edit: Box::new(move |block| {
             block.value = value;
             Ok(())

@@ -6,8 +6,13 @@ use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
+use tokio::time::Instant;
+
 use super::{AppendError, Pending, Shared};
-use crate::store::{Commit, Committed, Conflict, Head, StoreError};
+use crate::{
+    defect::Defect,
+    store::{Commit, Committed, Conflict, Head, StoreError},
+};
 
 /// Events in one group, at most: the sync is paid for long before, and every caller waits for the whole group.
 const GROUP_EVENTS: usize = 512;
@@ -26,6 +31,7 @@ pub(super) fn run(shared: &Shared) {
     {
         tracing::error!(%error, "the store did not close cleanly");
     }
+    shared.watched.end();
     shared.progress.send_modify(|progress| progress.closed = true);
 }
 
@@ -56,7 +62,8 @@ fn next_group(shared: &Shared) -> Option<Vec<Pending>> {
     Some(group)
 }
 
-fn size(commit: &Commit) -> (usize, usize) {
+/// Events and bytes of a commit.
+pub(super) fn size(commit: &Commit) -> (usize, usize) {
     let events = commit.appends.iter().map(|append| append.events.len()).sum();
     let payloads = commit.appends.iter().flat_map(|append| &append.events);
     let payloads: usize = payloads.map(|event| event.encoded.payload.len()).sum();
@@ -71,15 +78,19 @@ fn write(shared: &Shared, group: Vec<Pending>) {
     let last = group.last().map_or(0, |pending| pending.ticket);
     let mut commits = Vec::with_capacity(group.len());
     let mut waiting = Vec::with_capacity(group.len());
-    for Pending { ticket, commit, done, _permit } in group {
+    let mut queued = Vec::with_capacity(group.len());
+    for Pending { ticket, commit, done, queued: at, _permit } in group {
         commits.push(commit);
+        queued.push(at);
         waiting.push((ticket, done, _permit));
     }
 
+    let began = Instant::now();
     // Before anything can be seen: whoever reads from now on waits for this group.
     let number = shared.begun.fetch_add(1, Ordering::SeqCst) + 1;
     match append(shared, &commits) {
         Ok((answers, head)) => {
+            let durable = Instant::now();
             let refused = waiting.iter().zip(&answers).filter(|(_, answer)| answer.is_err());
             shared.refused().extend(refused.map(|((ticket, ..), _)| *ticket));
             shared.durable.store(number, Ordering::SeqCst);
@@ -91,11 +102,16 @@ fn write(shared: &Shared, group: Vec<Pending>) {
             for ((_, done, _permit), answer) in waiting.into_iter().zip(answers) {
                 answer_one(move || done(answer.map_err(AppendError::Conflict)));
             }
+            shared.watched.tell(&commits);
+            shared.metrics.wrote(&commits, &queued, began, durable);
         }
         Err(error) => {
             let error = Arc::new(error);
             tracing::error!(%error, "the store failed; nothing is written any more");
             let dones = waiting.into_iter().map(|(_, done, _permit)| done);
+            if Defect::WriteAfterFailure.is_on() {
+                return dones.for_each(|done| done(Err(AppendError::Storage(Arc::clone(&error)))));
+            }
             fail(shared, &error, dones.collect());
         }
     }
@@ -124,8 +140,10 @@ fn fail(shared: &Shared, error: &Arc<StoreError>, mut dones: Vec<super::Done>) {
     let _ = shared.failure.set(Arc::clone(error));
     queue.closing = true;
     dones.extend(queue.waiting.drain(..).map(|pending| pending.done));
+    shared.metrics.gave_up();
     drop(queue);
     shared.permits.close();
+    shared.watched.end();
     shared.progress.send_modify(|progress| progress.failed = true);
     for done in dones {
         let error = Arc::clone(error);

@@ -271,3 +271,35 @@ fn space_is_asked_for_four_times_a_second_at_most() {
         assert_eq!(log.space(), pretended);
     });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_looks_between_two_groups_sees_one_moment() {
+    let log = Log::open(Arc::new(MemoryStore::new()));
+    let writers = (0..4).map(|number| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for expected in 0..200 {
+                log.append(commit(agent(number), expected, 1)).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut last = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        let look = |store: &dyn EventStore| {
+            let before = store.head().position;
+            let events = store.read_all(Position(1), usize::MAX)?.len();
+            std::thread::yield_now();
+            Ok((before, events, store.head().position))
+        };
+        let (before, events, after) = log.at_rest(look).await.unwrap();
+        assert_eq!((before, events as u64), (after, after.0));
+        assert!(before.0 >= last, "a later look is of a later moment");
+        last = before.0;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    log.close().await;
+    assert!(log.at_rest(|store| Ok(store.head())).await.is_err());
+}

@@ -30,7 +30,9 @@ pub fn check<S: EventStore>(mut open: impl FnMut() -> S) {
     of_several_changes_of_a_row_the_last_counts(&open());
     rows_are_scanned_from_both_ends(&open());
     two_saved_states_are_kept(&open());
+    one_saved_state_is_kept_per_stretch_of_history(&open());
     outputs_are_read_from_a_cursor(&open());
+    groups_come_back_as_they_were_written(&open());
     appending_nothing_writes_nothing(&open());
     nothing_is_written_after_closing(&open());
 }
@@ -338,6 +340,33 @@ fn two_saved_states_are_kept<S: EventStore>(store: &S) {
     assert_eq!(other, Some(saved(2, 5, "other")));
 }
 
+fn one_saved_state_is_kept_per_stretch_of_history<S: EventStore>(store: &S) {
+    // As an agent saves: every 500 events, over and over, and one stretch without any.
+    let seqs = (1..=100).map(|n| n * 500).filter(|seq| !(16_384..24_576).contains(seq));
+    for seq in seqs {
+        let states = vec![saved(1, seq, &format!("{seq}")), saved(2, seq % 700, "other")];
+        write(store, &[Commit { snapshots: states, ..Commit::default() }]);
+    }
+    let newest =
+        |until| store.snapshot(agent(1), Seq(until)).expect("reads").map(|saved| saved.seq.0);
+    let mut kept = Vec::new();
+    let mut until = u64::MAX;
+    while let Some(seq) = newest(until) {
+        kept.push(seq);
+        until = seq - 1;
+    }
+    let expected = [50_000, 49_500, 41_000, 33_000, 25_000, 8500];
+    assert_eq!(kept, expected, "the newest two, and the first at or after each multiple");
+    let found = store.snapshot(agent(1), Seq(32_999)).expect("reads");
+    assert_eq!(found, Some(saved(1, 25_000, "25000")), "found whole from any place");
+
+    write(store, &[Commit { snapshots: vec![saved(1, 24_600, "late")], ..Commit::default() }]);
+    assert_eq!((newest(30_000), newest(24_999)), (Some(24_600), Some(24_600)));
+    let far = [saved(1, 60_000, "a"), saved(1, 60_001, "b"), saved(1, 60_002, "c")];
+    write(store, &[Commit { snapshots: far.to_vec(), ..Commit::default() }]);
+    assert_eq!((newest(60_000), newest(59_999)), (Some(60_000), Some(49_500)));
+}
+
 fn run(number: u128) -> RunId {
     RunId::from_uuid(Uuid::from_u128(number))
 }
@@ -368,6 +397,46 @@ fn outputs_are_read_from_a_cursor<S: EventStore>(store: &S) {
     assert_eq!(firsts(0, 0), [1], "at least one");
     assert_eq!(firsts(0, 10), [1, 4], "until the bytes are passed");
     assert_eq!(firsts(0, 19), [1, 4]);
+    let numbers = |after, max_bytes| -> Vec<(u64, u64)> {
+        let found = store.output_batches(run(1), after, max_bytes).expect("reads");
+        found.iter().map(|batch| (batch.first, batch.last)).collect()
+    };
+    assert_eq!(numbers(0, usize::MAX), [(1, 3), (4, 4), (5, 20), (21, 21)]);
+    assert_eq!(numbers(4, 0), [(5, 20)], "at least one");
+    let lasts = [1, 2, 3].map(|number| store.last_output(run(number)).expect("reads"));
+    assert_eq!(lasts, [21, 9, 0]);
+}
+
+fn groups_come_back_as_they_were_written<S: EventStore>(store: &S) {
+    assert_eq!(store.groups(Position(1), usize::MAX).expect("reads"), []);
+    let mut heads = vec![store.head()];
+    for group in 0..4 {
+        let both = Commit {
+            appends: vec![append(agent(1), group, 1), append(block(1), group * 2, 2)],
+            ..Commit::default()
+        };
+        write(store, &[both, commit(agent(2), group, 1)]);
+        // No group of the log: it has no event.
+        write(store, &[Commit { rows: vec![put(Table::Runs, b"r", None)], ..Commit::default() }]);
+        heads.push(store.head());
+    }
+    let all = store.groups(Position(1), usize::MAX).expect("reads");
+    assert_eq!(all.len(), 4);
+    for ((group, before), after) in all.iter().zip(&heads).zip(&heads[1..]) {
+        assert_eq!((group.first.0, group.last()), (before.position.0 + 1, after.position));
+        assert_eq!(group.chain, after.chain);
+        let proven = group.prove(before.chain).expect("it follows from what was before");
+        let records: Vec<_> = proven.into_iter().map(|envelope| envelope.record).collect();
+        assert_eq!(store.read_all(group.first, 4).expect("reads"), records);
+    }
+    let firsts = |from, max_bytes| -> Vec<u64> {
+        let found = store.groups(Position(from), max_bytes).expect("reads");
+        found.iter().map(|group| group.first.0).collect()
+    };
+    assert_eq!(firsts(4, usize::MAX), [1, 5, 9, 13], "the group that holds the position");
+    assert_eq!(firsts(5, 0), [5], "at least one");
+    assert_eq!(firsts(5, all[1].bytes()), [5, 9], "until the bytes are passed");
+    assert_eq!(firsts(17, usize::MAX), [0; 0]);
 }
 
 fn appending_nothing_writes_nothing<S: EventStore>(store: &S) {

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Commit, Committed, Conflict, EventStore, Head, SavedState, Scan, Space, StoreError, Table,
+    Commit, Committed, Conflict, EventStore, Head, OutputBatch, RawGroup, SavedState, Scan, Space,
+    StoreError, Table,
 };
 use crate::{Position, Record, RunId, Seq, StreamId};
 
@@ -243,6 +244,23 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
 
     fn outputs(&self, run: RunId, after: u64, max_bytes: usize) -> Result<Vec<Bytes>, StoreError> {
         self.readable()?.outputs(run, after, max_bytes)
+    }
+
+    fn output_batches(
+        &self,
+        run: RunId,
+        after: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<OutputBatch>, StoreError> {
+        self.readable()?.output_batches(run, after, max_bytes)
+    }
+
+    fn last_output(&self, run: RunId) -> Result<u64, StoreError> {
+        self.readable()?.last_output(run)
+    }
+
+    fn groups(&self, from: Position, max_bytes: usize) -> Result<Vec<RawGroup>, StoreError> {
+        self.readable()?.groups(from, max_bytes)
     }
 
     fn space(&self) -> io::Result<Space> {

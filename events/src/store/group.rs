@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::{Commit, Committed, Conflict, Head, MAX_PAYLOAD_BYTES, StoreError};
 use crate::{
     Position, Seq, StreamId,
+    defect::Defect,
     envelope::{self, Hash, Place},
 };
 
@@ -76,6 +77,7 @@ pub(super) fn plan(
         head,
         written: 0,
     };
+    writer.head.position.0 += u64::from(Defect::PositionGap.is_on());
     writer.chain.update(&head.chain);
     let mut tips: HashMap<StreamId, Tip> = HashMap::new();
     let mut answers = Vec::with_capacity(group.len());
@@ -87,7 +89,7 @@ pub(super) fn plan(
                 Some(known) => known.seq,
                 None => tips.entry(append.stream).insert_entry(tip(append.stream)?).get().seq,
             };
-            if actual != append.expected {
+            if actual != append.expected && !Defect::ConflictUnseen.is_on() {
                 let (stream, expected) = (append.stream, append.expected);
                 conflict = Some(Conflict { stream, expected, actual });
                 break;

@@ -3,7 +3,7 @@
 //! It writes the same envelopes as the store on disk, so that both give the same positions, hashes and answers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,12 +12,16 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Commit, Committed, Conflict, EventStore, Head, KEPT_SNAPSHOTS, SavedState, Scan, Space,
+    Commit, Committed, Conflict, EventStore, Head, OutputBatch, RawGroup, SavedState, Scan, Space,
     StoreError, Table,
     group::{self, Tip},
+    kept::kept,
     scan_bounds,
 };
-use crate::{Position, Record, RunId, Seq, StreamId, envelope};
+use crate::{
+    Position, Record, RunId, Seq, StreamId,
+    envelope::{self, Envelope},
+};
 
 /// A store that forgets everything when it is dropped.
 #[derive(Debug, Default)]
@@ -31,6 +35,8 @@ struct Inner {
     closed: bool,
     /// All events, by position.
     events: Vec<Record>,
+    /// The same as they would be on disk.
+    groups: Vec<RawGroup>,
     streams: HashMap<StreamId, Stream>,
     snapshots: BTreeMap<(StreamId, Seq), Bytes>,
     rows: BTreeMap<(Table, Vec<u8>), Bytes>,
@@ -50,6 +56,7 @@ impl Default for Inner {
             head: Head { epoch: 1, ..Head::default() },
             closed: false,
             events: Vec::new(),
+            groups: Vec::new(),
             streams: HashMap::new(),
             snapshots: BTreeMap::new(),
             rows: BTreeMap::new(),
@@ -91,11 +98,15 @@ impl EventStore for MemoryStore {
             inner.streams.entry(packed.stream).or_default().tip = packed.tip;
             let mut bytes = Bytes::from(packed.envelopes);
             while !bytes.is_empty() {
-                records.push(envelope::read(&mut bytes).map_err(super::damaged("memory"))?.record);
+                records.push(envelope::read(&mut bytes).map_err(super::damaged("memory"))?);
             }
         }
-        records.sort_by_key(|record| record.position);
-        for record in records {
+        records.sort_by_key(|envelope| envelope.record.position);
+        if !records.is_empty() {
+            let envelopes = records.iter().map(|envelope| envelope.bytes.clone()).collect();
+            inner.groups.push(RawGroup { first: plan.first, chain: plan.head.chain, envelopes });
+        }
+        for Envelope { record, .. } in records {
             let index = inner.events.len();
             inner.streams.entry(record.stream).or_default().events.push(index);
             inner.events.push(record);
@@ -161,15 +172,46 @@ impl EventStore for MemoryStore {
     }
 
     fn outputs(&self, run: RunId, after: u64, max_bytes: usize) -> Result<Vec<Bytes>, StoreError> {
+        let batches = self.output_batches(run, after, max_bytes)?;
+        Ok(batches.into_iter().map(|batch| batch.items).collect())
+    }
+
+    fn output_batches(
+        &self,
+        run: RunId,
+        after: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<OutputBatch>, StoreError> {
         let inner = self.lock();
         let mut bytes = 0;
         let mut found = Vec::new();
-        for (_, (last, items)) in inner.outputs.range((run, 0)..=(run, u64::MAX)) {
+        for (&(_, first), (last, items)) in inner.outputs.range((run, 0)..=(run, u64::MAX)) {
             if *last <= after {
                 continue;
             }
-            found.push(items.clone());
+            found.push(OutputBatch { run, first, last: *last, items: items.clone() });
             bytes += items.len();
+            if bytes > max_bytes {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn last_output(&self, run: RunId) -> Result<u64, StoreError> {
+        let inner = self.lock();
+        let newest = inner.outputs.range((run, 0)..=(run, u64::MAX)).next_back();
+        Ok(newest.map_or(0, |(_, (last, _))| *last))
+    }
+
+    fn groups(&self, from: Position, max_bytes: usize) -> Result<Vec<RawGroup>, StoreError> {
+        let inner = self.lock();
+        let start = inner.groups.partition_point(|group| group.last() < from);
+        let mut bytes = 0;
+        let mut found = Vec::new();
+        for group in &inner.groups[start..] {
+            bytes += group.bytes();
+            found.push(group.clone());
             if bytes > max_bytes {
                 break;
             }
@@ -202,9 +244,9 @@ impl Inner {
         for saved in &commit.snapshots {
             self.snapshots.insert((saved.stream, saved.seq), saved.bytes.clone());
             let of_stream = (saved.stream, Seq(0))..=(saved.stream, Seq(u64::MAX));
-            let seqs: Vec<_> = self.snapshots.range(of_stream).map(|(key, _)| *key).collect();
-            for key in &seqs[..seqs.len().saturating_sub(KEPT_SNAPSHOTS)] {
-                self.snapshots.remove(key);
+            let seqs: BTreeSet<_> = self.snapshots.range(of_stream).map(|(key, _)| key.1).collect();
+            for seq in &seqs - &kept(&seqs) {
+                self.snapshots.remove(&(saved.stream, seq));
             }
         }
     }

@@ -3,14 +3,18 @@
 //! [`EventStore`] is blocking on purpose; [`crate::log::Log`] decides which thread blocks. One conformance suite
 //! (`conformance`, with the feature `testing`) holds for every implementation.
 
+pub mod archive;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod disk;
 mod faulty;
 mod group;
+mod kept;
 mod memory;
+mod raw;
 mod shared;
 mod sled;
+pub mod verify;
 
 use std::{fmt, io, ops::Bound};
 
@@ -18,18 +22,17 @@ use bytes::Bytes;
 
 use crate::{NewEvent, Position, Record, RunId, Seq, StreamId, Timestamp};
 
-pub use disk::{SledOptions, SledStore};
+pub use disk::{Restoring, SledOptions, SledStore};
 pub use faulty::{Failure, Faults, FaultyStore, Hold, Moment};
+pub use kept::KEPT_STATE_EVENTS;
 pub use memory::MemoryStore;
+pub use raw::RawGroup;
 
 /// Longest payload of one event. Far above anything the server writes, far below what a length field could claim.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 
 /// Longest key of a row. Longer ones would make pages that sled keeps in files it never syncs.
 pub const MAX_KEY_BYTES: usize = 1024;
-
-/// Saved states kept per stream: the newest, and one more in case a reader finds the newest too new or unreadable.
-const KEPT_SNAPSHOTS: usize = 2;
 
 /// Where events, and what is derived in the same moment, are kept.
 ///
@@ -69,7 +72,8 @@ pub trait EventStore: Send + Sync + std::fmt::Debug + 'static {
     /// The last durable event of all.
     fn head(&self) -> Head;
 
-    /// The newest saved state of a stream at or before `until`.
+    /// The newest saved state of a stream at or before `until` that is not damaged: found by its key, however many there
+    /// are. Kept are the newest two, and the first at or after each multiple of [`KEPT_STATE_EVENTS`].
     ///
     /// # Errors
     /// Storage errors only: what a saved state holds is its reader's affair.
@@ -92,6 +96,30 @@ pub trait EventStore: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// As [`EventStore::read_stream`].
     fn outputs(&self, run: RunId, after: u64, max_bytes: usize) -> Result<Vec<Bytes>, StoreError>;
+
+    /// The same, each with the numbers of its items.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn output_batches(
+        &self,
+        run: RunId,
+        after: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<OutputBatch>, StoreError>;
+
+    /// Number of the last item of a run's output; 0 when there is none.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn last_output(&self, run: RunId) -> Result<u64, StoreError>;
+
+    /// Groups of events as they were written, from the one that holds `from` on, until `max_bytes` are passed, and at
+    /// least one if there is one.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    fn groups(&self, from: Position, max_bytes: usize) -> Result<Vec<RawGroup>, StoreError>;
 
     /// Room left for new work.
     ///
@@ -142,7 +170,7 @@ pub struct RowChange {
 }
 
 /// Items of one run's output that were recorded together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputBatch {
     /// Which run.
     pub run: RunId,
@@ -223,11 +251,13 @@ pub enum Table {
     Steps = 10,
     /// step -> row.
     Feedback = 11,
+    /// agent that was forked -> where its history goes back to.
+    Ancestors = 12,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Agents,
         Self::Tags,
         Self::Blocks,
@@ -239,6 +269,7 @@ impl Table {
         Self::RunSteps,
         Self::Steps,
         Self::Feedback,
+        Self::Ancestors,
     ];
 
     /// The read model of a number; `None` when it was never given out.
@@ -305,7 +336,7 @@ pub enum StoreError {
     },
     /// The log ends before its head file says it should, or differs from it.
     #[error(
-        "the log in {dir} is not the one its head file describes: {detail}; nothing was changed, restore a backup"
+        "the log in {dir} is not the one its head file describes: {detail}; restore a backup"
     )]
     NotTheLog {
         /// The directory.
@@ -338,10 +369,11 @@ fn damaged<E: fmt::Display>(place: impl fmt::Display) -> impl FnOnce(E) -> Store
 }
 
 /// Keys from one bound to another.
-type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+pub type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// The range of keys a scan speaks of; `None` when it is empty. Keys in it may still lack the prefix.
-fn scan_bounds(scan: &Scan) -> Option<KeyRange> {
+#[must_use]
+pub fn scan_bounds(scan: &Scan) -> Option<KeyRange> {
     let lower = match &scan.after {
         Some(after) if *after >= scan.prefix => Bound::Excluded(after.clone()),
         Some(_) | None => Bound::Included(scan.prefix.clone()),

@@ -5,7 +5,8 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Commit, Committed, Conflict, EventStore, Head, SavedState, Scan, Space, StoreError, Table,
+    Commit, Committed, Conflict, EventStore, Head, OutputBatch, RawGroup, SavedState, Scan, Space,
+    StoreError, Table,
 };
 use crate::{Position, Record, RunId, Seq, StreamId};
 
@@ -49,6 +50,23 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     fn outputs(&self, run: RunId, after: u64, max_bytes: usize) -> Result<Vec<Bytes>, StoreError> {
         (**self).outputs(run, after, max_bytes)
+    }
+
+    fn output_batches(
+        &self,
+        run: RunId,
+        after: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<OutputBatch>, StoreError> {
+        (**self).output_batches(run, after, max_bytes)
+    }
+
+    fn last_output(&self, run: RunId) -> Result<u64, StoreError> {
+        (**self).last_output(run)
+    }
+
+    fn groups(&self, from: Position, max_bytes: usize) -> Result<Vec<RawGroup>, StoreError> {
+        (**self).groups(from, max_bytes)
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -1,7 +1,7 @@
-//! sled behind four verbs: get, scan, write, close. The only file that names it.
+//! sled behind five verbs: get, scan, apply, sync, close. The only file that names it.
 //!
 //! sled 0.34.7 keeps its promises only inside this wrapper; each point was reproduced (`ARCHITECTURE.md` has the list):
-//! its `flush` ends in `sync_file_range`, so every write here ends in `fdatasync` on our own handle of its file; pages
+//! its `flush` ends in `sync_file_range`, so every sync here ends in `fdatasync` on our own handle of its file; pages
 //! over a quarter segment go to files that it never syncs, so segments are 8 MiB and values stay small (`disk/values.rs`);
 //! a half-written `snap.*.generating` stops it from opening, so it is removed before; damaged files make it panic, so
 //! every call is guarded. It must not know what keys and values mean.
@@ -34,7 +34,7 @@ const LET_GO_PAUSE: Duration = Duration::from_millis(1);
 /// What a batch does: `None` removes a key.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// One tree of sorted keys, with atomic and durable batches.
+/// One tree of sorted keys, with atomic batches.
 #[derive(Debug)]
 pub(super) struct Tree {
     path: PathBuf,
@@ -71,6 +71,8 @@ impl Tree {
         };
         let file = File::options().read(true).write(true).open(path.join("db"))?;
         file.sync_all()?;
+        // sled writes it once and never syncs it; half of it would keep the next start from opening.
+        File::open(path.join("conf"))?.sync_all()?;
         sync_directory(path)?;
         let tree = ::sled::Tree::clone(&db);
         let opened = RwLock::new(Some(Opened { db, tree, file }));
@@ -108,10 +110,10 @@ impl Tree {
         }
     }
 
-    /// Writes all of a batch or nothing; durable on return.
-    pub(super) fn write(&self, changes: Changes) -> Result<(), StoreError> {
-        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(Opened { db, tree, file }) = &*opened else { return Err(closed()) };
+    /// Makes all changes of a batch or none. Reads see them at once; durable after the next [`Tree::sync`], and after
+    /// a crash before that all batches up to some one are there.
+    pub(super) fn apply(&self, changes: Changes) -> Result<(), StoreError> {
+        let tree = self.tree()?;
         let mut batch = ::sled::Batch::default();
         for (key, value) in changes {
             match value {
@@ -119,7 +121,13 @@ impl Tree {
                 None => batch.remove(key),
             }
         }
-        self.guarded(|| tree.apply_batch(batch))?;
+        self.guarded(|| tree.apply_batch(batch))
+    }
+
+    /// Makes durable what was applied before.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Opened { db, file, .. }) = &*opened else { return Err(closed()) };
         self.guarded(|| db.flush())?;
         // sled's flush does not reach the disk: this does.
         file.sync_data().map_err(io_failure)
@@ -192,6 +200,9 @@ fn remove_half_written(path: &Path) -> Result<(), StoreError> {
         if name.starts_with("snap.") && name.ends_with(".generating") {
             fs::remove_file(entry.path())?;
             tracing::warn!(file = %entry.path().display(), "removed a half-written file");
+        } else if name == "conf" {
+            // It repeats what we open with, and half of it would never open again: sled writes it anew.
+            fs::remove_file(entry.path())?;
         }
     }
     sync_directory(path)
@@ -227,6 +238,7 @@ fn panicked(path: &Path, panic: &(dyn std::any::Any + Send)) -> StoreError {
     StoreError::Damaged { place: path.display().to_string(), detail }
 }
 
-fn closed() -> StoreError {
+/// What is asked of a closed store is refused.
+pub(super) fn closed() -> StoreError {
     StoreError::Closed("it was closed".to_owned())
 }

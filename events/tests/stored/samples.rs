@@ -1,8 +1,8 @@
 //! Fixed values of everything that is stored: every event, and every alternative of every enum in them.
 
 use retold_events::{
-    AgentId, BlockId, ConversationId, Image, JsonText, Message, MessageId, Part, ReturnStatus,
-    Role, RunId, Seq, StepId, Timestamp, ToolCall, ToolId, ToolReturn, agent, block,
+    AgentId, BlockId, ConversationId, Image, JsonText, Message, MessageId, Part, Position,
+    ReturnStatus, Role, RunId, Seq, StepId, Timestamp, ToolCall, ToolId, ToolReturn, agent, block,
     output::{Delta, Item, Output},
     run,
 };
@@ -142,22 +142,73 @@ pub(crate) fn agent_events() -> Samples<agent::Event> {
                 })
                 .collect(),
         ),
+        (
+            "agent_forked",
+            111,
+            vec![Event::Forked(agent::Forked {
+                parent: agent_id(),
+                seq: Seq(300),
+                position: Position(70_000),
+                name: text("Sam (fork)"),
+                blocks: vec![agent::BlockFork {
+                    from: block_id(1),
+                    version: Seq(301),
+                    block: block_id(3),
+                }],
+            })],
+        ),
     ]
 }
 
-/// All events of a block's stream.
+/// All events of a block's stream, of the newest versions.
 pub(crate) fn block_events() -> Samples<block::Event> {
     use block::{Author, Event};
-    let author = Author::Agent { agent: agent_id(), run: run_id() };
+    let client = || Author::Client;
+    let tool = || by_agent(Some(text("memory_insert")));
+    let edited =
+        |author, restored| Event::Edited(block::Edited { block: full_block(), author, restored });
     vec![
         (
             "block_created",
             301,
-            vec![Event::Created(block::Created { block: full_block(), author: Author::Client })],
+            vec![Event::Created(block::Created { block: full_block(), author: client() })],
         ),
-        ("block_edited", 302, vec![Event::Edited(block::Edited { block: full_block(), author })]),
-        ("block_deleted", 303, vec![Event::Deleted(block::Deleted { author })]),
+        ("block_edited", 302, vec![edited(tool(), None), edited(client(), Some(300))]),
+        ("block_deleted", 303, vec![Event::Deleted(block::Deleted { author: client() })]),
+        (
+            "block_forked",
+            304,
+            vec![Event::Forked(block::Forked {
+                from: block_id(1),
+                version: Seq(301),
+                inherited: 400,
+                block: full_block(),
+            })],
+        ),
     ]
+}
+
+/// What the bytes of version 1 of a block's events stand for today.
+pub(crate) fn block_events_of_version_1() -> Samples<block::Event> {
+    use block::{Author, Event};
+    let (block, author) = (full_block(), Author::Client);
+    vec![
+        ("block_created", 301, vec![Event::Created(block::Created { block, author })]),
+        (
+            "block_edited",
+            302,
+            vec![Event::Edited(block::Edited {
+                block: full_block(),
+                author: by_agent(None),
+                restored: None,
+            })],
+        ),
+        ("block_deleted", 303, vec![Event::Deleted(block::Deleted { author: by_agent(None) })]),
+    ]
+}
+
+fn by_agent(tool: Option<String>) -> block::Author {
+    block::Author::Agent { agent: agent_id(), run: run_id(), tool }
 }
 
 /// Output items of every kind.

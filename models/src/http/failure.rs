@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use reqwest::{StatusCode, header::HeaderMap};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::Upstream;
 use crate::{ModelError, ModelErrorKind as Kind, limits, tokens::clip};
@@ -258,6 +258,11 @@ impl Upstream {
             (Some(variable), Some(_)) => format!("check {variable}"),
             (None, _) => "check the key configured for it".to_owned(),
         }
+    }
+
+    /// A request body as it may be shown: without the key, should somebody have written it into a message.
+    pub(crate) fn shown(&self, body: Vec<u8>) -> Option<Box<RawValue>> {
+        RawValue::from_string(self.redact(&String::from_utf8(body).ok()?)).ok()
     }
 
     fn redact(&self, text: &str) -> String {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use retold_events::{
     Message, Part, RunId, Timestamp,
     agent::{Config, ContextReplaced, Event},
+    defect::Defect,
     run::{Ended, StepEnded},
     store::{RowChange, Table},
 };
@@ -17,7 +18,8 @@ use crate::{
     run::OpenRun,
 };
 
-/// The rows that change when `event` happens to `state`, which is the state *before* it.
+/// The rows that change when `event` happens to `state`, which is the state *before* it; of the first event of a stream
+/// it is the state that begins with it.
 #[must_use]
 pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
     let mut rows = Rows { state, changes: Vec::new() };
@@ -37,6 +39,7 @@ pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
                 rows.messages(rest);
             }
         }
+        Event::Forked(_) => rows.forked(at),
         Event::Configured(configured) => {
             rows.agent(&configured.config, state.created_at, at, state.last_run);
             rows.tags(&state.config.tags, &configured.config.tags);
@@ -144,6 +147,22 @@ impl Rows<'_> {
         self.put(Table::Agents, self.state.id.as_bytes().to_vec(), encode(&row));
     }
 
+    /// A fork has its parent's settings, blocks of its own, and the messages of its ancestors without a row for any but
+    /// the system's: those are rewritten in place.
+    fn forked(&mut self, at: Timestamp) {
+        let State { id, config, blocks, ancestors, threads, .. } = self.state;
+        self.agent(config, at, at, None);
+        self.tags(&[], &config.tags);
+        for block in blocks {
+            let key = pair_key(block.as_bytes(), id.as_bytes());
+            self.put(Table::BlockAgents, key, Bytes::new());
+        }
+        self.put(Table::Ancestors, id.as_bytes().to_vec(), encode(ancestors));
+        for thread in threads.values() {
+            self.messages(std::slice::from_ref(&*thread.system));
+        }
+    }
+
     fn tags(&mut self, before: &[String], after: &[String]) {
         let owner = TagOwner::Agent(self.state.id);
         for gone in before.iter().filter(|tag| !after.contains(tag)) {
@@ -244,7 +263,9 @@ impl Rows<'_> {
         for run in self.state.callbacks.keys() {
             self.remove(Table::OpenRuns, run.as_bytes().to_vec());
         }
-        self.remove(Table::Agents, self.state.id.as_bytes().to_vec());
+        if !Defect::DeletedIsListed.is_on() {
+            self.remove(Table::Agents, self.state.id.as_bytes().to_vec());
+        }
         self.tags(&self.state.config.tags, &[]);
         for block in &self.state.blocks {
             self.remove(Table::BlockAgents, pair_key(block.as_bytes(), self.state.id.as_bytes()));

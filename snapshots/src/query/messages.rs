@@ -1,19 +1,18 @@
 //! Message lists: of an agent, of a run, of a step.
 //!
-//! A row holds the messages that were stored together, under the id of the first; rows never reach over one another, so
-//! the row of a message is the last one whose key is not greater than its id.
+//! A fork's history begins with that of the agent it comes from, see [`super::lineage`]; a list does not show the seam.
 
 use retold_events::{
     AgentId, ConversationId, Message, MessageId, Role, RunId,
     store::{EventStore, Scan, Table},
 };
-use uuid::Uuid;
 
 use super::{
     Page, QueryError,
-    scan::{Key, Rows, Window, check_cursors},
+    lineage::{Lineage, following, preceding},
+    scan::{Rows, Window, check_cursors},
 };
-use crate::row::{RunRow, RunStatus, StepRow, decode, pair_key};
+use crate::row::{RunRow, RunStatus, StepRow, decode};
 
 /// Which threads of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -70,14 +69,11 @@ pub fn messages(
     filter: &MessageFilter,
     page: &Page<MessageId>,
 ) -> Result<Vec<Message>, QueryError> {
-    check_cursors(page, |id| Ok(row_of(store, agent, id)?.is_some()))?;
+    let lineage = Lineage::of(store, agent)?;
+    check_cursors(page, |id| Ok(lineage.message(store, id)?.is_some()))?;
     let mut window = Window::chronological(page)?;
     window.turned = window.descending;
-    let edge = match window.low {
-        Some(low) => row_of(store, agent, low)?,
-        None => None,
-    };
-    let read = read(store, agent, window, edge);
+    let read = lineage.read(store, window);
     window.fill(read.filter(|read| read.as_ref().map_or(true, |found| filter.matches(found))))
 }
 
@@ -90,8 +86,7 @@ pub fn message(
     agent: AgentId,
     id: MessageId,
 ) -> Result<Option<Message>, QueryError> {
-    let row = row_of(store, agent, id)?;
-    Ok(row.and_then(|row| row.messages.into_iter().find(|message| message.id == id)))
+    Lineage::of(store, agent)?.message(store, id)
 }
 
 /// A page of what a run left in its thread, its input included, in the requested order. Cursors speak of time.
@@ -136,17 +131,16 @@ fn span_messages(
     page: &Page<MessageId>,
     keep: impl Fn(&Message) -> bool,
 ) -> Result<Vec<Message>, QueryError> {
-    check_cursors(page, |id| Ok(row_of(store, agent, id)?.is_some()))?;
+    let lineage = Lineage::of(store, agent)?;
+    check_cursors(page, |id| Ok(lineage.message(store, id)?.is_some()))?;
     let mut window = Window::chronological(page)?;
     let Some((first, last)) = span else { return Ok(Vec::new()) };
-    let edge = row_of(store, agent, page.after.map_or(first, |after| after.max(first)))?;
+    window.low = window.low.max(preceding(first));
     if let Some(end) = last.and_then(following) {
         window.high = Some(window.high.map_or(end, |high| high.min(end)));
     }
-    let read = read(store, agent, window, edge);
-    window.fill(
-        read.filter(|read| read.as_ref().map_or(true, |found| found.id >= first && keep(found))),
-    )
+    let read = lineage.read(store, window);
+    window.fill(read.filter(|read| read.as_ref().map_or(true, &keep)))
 }
 
 /// The first message that the ended steps of a run stored.
@@ -159,77 +153,4 @@ fn first_stored(store: &dyn EventStore, run: RunId) -> Result<Option<MessageId>,
         }
     }
     Ok(None)
-}
-
-/// Messages that were stored together.
-pub(super) struct StoredRow {
-    key: Vec<u8>,
-    messages: Vec<Message>,
-}
-
-/// The row that holds a message; `None` when the agent has no such message.
-fn row_of(
-    store: &dyn EventStore,
-    agent: AgentId,
-    id: MessageId,
-) -> Result<Option<StoredRow>, QueryError> {
-    let scan = Scan {
-        prefix: agent.as_bytes().to_vec(),
-        before: following(id).map(|next| pair_key(agent.as_bytes(), next.as_bytes())),
-        descending: true,
-        limit: 1,
-        ..Scan::default()
-    };
-    let Some((key, value)) = store.rows(Table::Messages, &scan)?.into_iter().next() else {
-        return Ok(None);
-    };
-    let messages: Vec<Message> = decode(&value)?;
-    let holds = messages.iter().any(|message| message.id == id);
-    Ok(holds.then(|| StoredRow { key: key.to_vec(), messages }))
-}
-
-/// The messages within a window, read row by row from the end the window names. `edge` is the row that holds its low
-/// end: that row begins before the window and may reach into it.
-pub(super) fn read<'a>(
-    store: &'a dyn EventStore,
-    agent: AgentId,
-    window: Window<MessageId>,
-    edge: Option<StoredRow>,
-) -> impl Iterator<Item = Result<Message, QueryError>> + 'a {
-    let (edge_key, edge) = edge.map_or((None, None), |row| (Some(row.key), Some(row.messages)));
-    let scan = Scan {
-        prefix: agent.as_bytes().to_vec(),
-        after: edge_key,
-        before: window.high.map(|high| pair_key(agent.as_bytes(), high.as_bytes())),
-        descending: window.descending,
-        // Most rows hold two messages or more.
-        limit: (window.limit / 2).clamp(4, 64),
-    };
-    let rows = Rows::new(store, Table::Messages, scan).map(|row| Ok(decode(&row?.1)?));
-    let edge = edge.map(Ok);
-    let (first, last) = if window.descending { (None, edge) } else { (edge, None) };
-    let rows = first.into_iter().chain(rows).chain(last);
-    rows.flat_map(move |row| in_direction(row, window.descending))
-        .filter(move |read| read.as_ref().map_or(true, |message| window.holds(message.id)))
-}
-
-fn in_direction(
-    row: Result<Vec<Message>, QueryError>,
-    descending: bool,
-) -> Vec<Result<Message, QueryError>> {
-    match row {
-        Ok(mut messages) => {
-            if descending {
-                messages.reverse();
-            }
-            messages.into_iter().map(Ok).collect()
-        }
-        Err(error) => vec![Err(error)],
-    }
-}
-
-/// The least id greater than `id`.
-fn following<Id: Key>(id: Id) -> Option<Id> {
-    let next = u128::from_be_bytes(*id.bytes()).checked_add(1)?;
-    Some(Id::from_bytes(*Uuid::from_u128(next).as_bytes()))
 }

@@ -5,7 +5,9 @@
 //! as soon as the page is full. Nothing here knows the wire: a caller turns rows into answers and errors into statuses.
 
 mod agents;
+mod block_history;
 mod blocks;
+mod lineage;
 mod messages;
 mod runs;
 mod scan;
@@ -16,11 +18,13 @@ mod tags;
 use retold_events::{codec::DecodeError, store::StoreError};
 
 pub use agents::{AgentFilter, OrderBy, agent, agents, count_agents};
+pub use block_history::{BlockVersion, VersionKind, block_history, block_version};
 pub use blocks::{BlockFilter, agents_of_block, block, block_agent_count, blocks, count_blocks};
 pub use messages::{Conversations, MessageFilter, message, messages, run_messages, step_messages};
-pub use runs::{RunFilter, open_runs, outputs, run, runs};
+pub(crate) use runs::last_number;
+pub use runs::{RunFilter, agent_of_run, open_runs, outputs, run, runs};
 pub use search::{MessageSearch, search_messages};
-pub use steps::{JudgedStep, StepFilter, step, steps, steps_of_run};
+pub use steps::{JudgedStep, StepFilter, agent_of_step, step, steps, steps_of_run};
 pub use tags::tags;
 
 use crate::row::MalformedRow;
@@ -34,7 +38,7 @@ pub enum QueryError {
     /// A row is not of this version. Rows can be rebuilt, see [`crate::rebuild`].
     #[error(transparent)]
     Row(#[from] MalformedRow),
-    /// The output of a run is not of this version.
+    /// The output of a run, or an event, is not of this version.
     #[error(transparent)]
     Output(#[from] DecodeError),
     /// A cursor that names nothing in the list. It carries the id as clients write it.

@@ -4,14 +4,14 @@ use retold_events::{
     AgentId, RunId, codec,
     output::{Item, Output},
     run::StopReason,
-    store::{EventStore, Table},
+    store::{EventStore, Scan, Table},
 };
 
 use super::{
     Conversations, Page, QueryError,
     scan::{self, Found, Key, Window, check_cursors},
 };
-use crate::row::{RunRow, RunStatus};
+use crate::row::{RunRow, RunStatus, StepRow, decode};
 
 /// Which runs. The default is all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,6 +81,19 @@ pub fn run(store: &dyn EventStore, id: RunId) -> Result<Option<RunRow>, QueryErr
     scan::get(store, Table::Runs, id.as_bytes())
 }
 
+/// Whose a run is. One that was deleted is known by its steps only.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn agent_of_run(store: &dyn EventStore, id: RunId) -> Result<Option<AgentId>, QueryError> {
+    if let Some(row) = run(store, id)? {
+        return Ok(Some(row.agent));
+    }
+    let scan = Scan { prefix: id.as_bytes().to_vec(), limit: 1, ..Scan::default() };
+    let step = store.rows(Table::RunSteps, &scan)?.into_iter().next();
+    Ok(step.map(|(_, row)| decode::<StepRow>(&row)).transpose()?.map(|step| step.agent))
+}
+
 /// All runs for which something is left to do: they have not ended, or their callback has not been sent.
 ///
 /// # Errors
@@ -117,7 +130,7 @@ pub fn outputs(
 }
 
 /// The last number an item takes.
-fn last_number(item: &Item) -> u64 {
+pub(crate) fn last_number(item: &Item) -> u64 {
     match &item.output {
         Output::Message { span, .. } => item.seq + u64::from(span.saturating_sub(1)),
         // The notice and the summary.

@@ -5,6 +5,7 @@ use std::{cmp::Ordering, fmt::Display, iter::Peekable, vec};
 use bytes::Bytes;
 use retold_events::{
     AgentId, BlockId, MessageId, RunId, StepId,
+    defect::Defect,
     store::{EventStore, Scan, StoreError, Table},
 };
 use serde::de::DeserializeOwned;
@@ -132,7 +133,15 @@ impl<Id: Key> Window<Id> {
         table: Table,
         prefix: &[u8],
     ) -> Rows<'a> {
-        let key = |id: Id| [prefix, id.bytes()].concat();
+        let key = |id: Id| {
+            let mut key = [prefix, id.bytes()].concat();
+            if Defect::ListCursorOff.is_on()
+                && let Some(last) = key.last_mut()
+            {
+                *last = last.wrapping_sub(1);
+            }
+            key
+        };
         let scan = Scan {
             prefix: prefix.to_vec(),
             after: self.low.map(key),

@@ -2,7 +2,7 @@
 
 use retold_events::{AgentId, Message, Role, Timestamp, store::EventStore};
 
-use super::{QueryError, contains_lowered, messages::read, scan::Window};
+use super::{QueryError, contains_lowered, lineage::Lineage, scan::Window};
 
 /// Messages looked at by one search, at most: some hundred milliseconds of work.
 const LOOKED_AT: usize = 100_000;
@@ -39,7 +39,7 @@ pub fn search_messages(
 ) -> Result<Vec<Message>, QueryError> {
     let words: Vec<String> = search.query.split_whitespace().map(str::to_lowercase).collect();
     let window = Window { descending: true, limit: search.limit, ..Window::everything() };
-    let newest = read(store, agent, Window { limit: LOOKED_AT, ..window }, None);
+    let newest = Lineage::of(store, agent)?.read(store, Window { limit: LOOKED_AT, ..window });
     window.fill(newest.take(LOOKED_AT).filter(|read| {
         read.as_ref().map_or(true, |message| search.admits(message) && speaks_of(message, &words))
     }))

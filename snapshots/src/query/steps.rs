@@ -82,6 +82,14 @@ pub fn step(store: &dyn EventStore, id: StepId) -> Result<Option<JudgedStep>, Qu
     }
 }
 
+/// Whose a step is; `None` when there never was one.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn agent_of_step(store: &dyn EventStore, id: StepId) -> Result<Option<AgentId>, QueryError> {
+    Ok(owners(store, id)?.map(|(_, agent)| agent))
+}
+
 impl StepFilter {
     fn matches(&self, (step, feedback): &JudgedStep) -> bool {
         let judgement = feedback.as_ref().and_then(|row| row.feedback);

@@ -6,7 +6,7 @@ use retold_events::{
     block,
     run::{self, EndStatus, Feedback, RunError, StepOutcome, StopReason, Usage},
 };
-use retold_snapshots::run::{OpenRun, input_message};
+use retold_snapshots::run::{OpenRun, ROOM_BELOW, input_message};
 use uuid::Uuid;
 
 use crate::{
@@ -19,17 +19,18 @@ impl World {
     pub(crate) fn act(&mut self, kind: u8, mut choice: Choice) -> Outcome {
         let choice = &mut choice;
         // Few agents, so that much happens to each.
-        match (kind % 40, self.agents.iter().filter(|agent| !agent.deleted).count()) {
+        match (kind % 42, self.agents.iter().filter(|agent| !agent.deleted).count()) {
             (_, 0) => return self.create_agent(choice),
-            (0 | 1, 4..) => return Ok(()),
+            (0 | 1, 4..) | (40 | 41, 6..) => return Ok(()),
             _ => {}
         }
-        match kind % 40 {
+        match kind % 42 {
             0 | 1 => self.create_agent(choice),
             2 | 3 => self.create_block(choice),
             4 => self.edit_block(choice),
             5 => self.delete_block(choice),
             6 => self.some_agent(choice).map_or(Ok(()), |index| self.save(index)),
+            40 | 41 => self.fork_agent(choice),
             kind => match self.some_agent(choice) {
                 Some(index) if kind < 17 => self.change(kind, index, choice),
                 Some(index) => self.run(kind, index, choice),
@@ -41,7 +42,9 @@ impl World {
     fn edit_block(&mut self, choice: &mut Choice) -> Outcome {
         let Some(index) = self.some_block(choice) else { return Ok(()) };
         let at = self.tick(choice);
-        let edited = block::Edited { block: facts::block(choice), author: block::Author::Client };
+        let restored = choice.maybe(&[1]);
+        let author = block::Author::Client;
+        let edited = block::Edited { block: facts::block(choice), author, restored };
         self.happen_to_block(index, at, block::Event::Edited(edited))
     }
 
@@ -127,7 +130,8 @@ impl World {
             .map(|run| run.id)
             .collect();
         let run = choice.maybe(&started);
-        let id = self.message_id(choice);
+        let held = run.and_then(|run| self.room_below_held(index, run));
+        let id = held.unwrap_or_else(|| self.message_id(choice));
         let summary = facts::message(id, Role::Summary, "They spoke of 1 and 2", at);
         Event::ContextCompacted(agent::ContextCompacted {
             conversation: None,
@@ -139,6 +143,19 @@ impl World {
             messages_before: 9,
             messages_after: 2,
         })
+    }
+
+    /// The id of a summary that stands before the messages a run holds ids for; `None` where it holds none.
+    fn room_below_held(&self, index: usize, run: RunId) -> Option<MessageId> {
+        let state = &self.agents[index];
+        let run = &state.open_runs[&run];
+        let input = run.started.as_ref().filter(|_| !run.input_entered);
+        let held = input.and_then(|started| started.input_ids.first().copied());
+        let held = held.or(run.step.as_ref().map(|step| step.message))?;
+        let history = self.history.get(&state.id)?;
+        let newest = history.range(..held).next_back()?.0.uuid().as_u128();
+        let room = held.uuid().as_u128() - ROOM_BELOW;
+        Some(MessageId::from_uuid(Uuid::from_u128(room.max(newest) + 1)))
     }
 
     /// With its runs ended in the same moment, or some time later.

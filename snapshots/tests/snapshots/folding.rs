@@ -36,6 +36,11 @@ fn agent_by_hand(world: &World, id: AgentId, count: usize) -> Option<agent::Stat
             (None, retold_events::agent::Event::Created(created)) => {
                 state = Some(agent::State::created(id, *at, created));
             }
+            (None, retold_events::agent::Event::Forked(forked)) => {
+                let moment = forked.position.0 as usize;
+                let parent = agent_by_hand(world, forked.parent, moment)?;
+                state = Some(agent::State::forked(id, *at, forked, &parent));
+            }
             (None, _) => {}
             (Some(state), event) => agent::apply(state, *at, event),
         }

@@ -3,9 +3,12 @@
 mod acts;
 mod facts;
 mod folding;
+mod forks;
 mod lists;
 mod message_lists;
+mod past;
 mod reference;
+mod restoring;
 mod rows;
 mod totality;
 mod world;

@@ -7,6 +7,7 @@ use retold_events::{
     store::{EventStore, Scan, Table},
 };
 use retold_snapshots::{
+    agent::Ancestor,
     query,
     rebuild::{Rows, rebuild},
     row::{
@@ -22,7 +23,7 @@ use crate::{
     world::{Outcome, World},
 };
 
-const TABLES: [Table; 11] = [
+const TABLES: [Table; 12] = [
     Table::Agents,
     Table::Tags,
     Table::Blocks,
@@ -34,13 +35,14 @@ const TABLES: [Table; 11] = [
     Table::RunSteps,
     Table::Steps,
     Table::Feedback,
+    Table::Ancestors,
 ];
 
 pub(crate) fn all_of(store: &dyn EventStore, table: Table) -> Outcome<Vec<(Bytes, Bytes)>> {
     Ok(store.rows(table, &Scan { limit: usize::MAX, ..Scan::default() })?)
 }
 
-fn stored(store: &dyn EventStore) -> Outcome<Rows> {
+pub(crate) fn stored(store: &dyn EventStore) -> Outcome<Rows> {
     let mut rows = Rows::new();
     for table in TABLES {
         for (key, value) in all_of(store, table)? {
@@ -84,6 +86,7 @@ proptest! {
                 Table::Runs => round_trip::<RunRow>(&value)?,
                 Table::RunSteps => round_trip::<StepRow>(&value)?,
                 Table::Feedback => round_trip::<FeedbackRow>(&value)?,
+                Table::Ancestors => round_trip::<Vec<Ancestor>>(&value)?,
                 Table::Tags | Table::BlockAgents | Table::AgentRuns => {
                     prop_assert!(value.is_empty());
                 }

@@ -37,7 +37,7 @@ pub(crate) struct World {
     /// Everything, by position.
     pub(crate) facts: Vec<Fact>,
     /// Messages ever stored, by agent.
-    pub(crate) history: BTreeMap<AgentId, BTreeMap<MessageId, Message>>,
+    pub(crate) history: BTreeMap<AgentId, History>,
     /// Runs that ended and were not deleted.
     pub(crate) ended: Vec<(AgentId, RunId)>,
     /// Steps that ended.
@@ -152,7 +152,7 @@ impl World {
         self.append(StreamId::Agent(id), at, encoded, rows)
     }
 
-    fn append(
+    pub(crate) fn append(
         &mut self,
         stream: StreamId,
         at: Timestamp,
@@ -186,51 +186,65 @@ impl World {
         Ok(())
     }
 
-    /// Keeps the messages that enter the history with `event`, in the plainest way.
+    /// Keeps what happens with `event` in the plainest way.
     fn remember(&mut self, index: usize, event: &agent::Event) {
         let state = &self.agents[index];
-        let history = self.history.entry(state.id).or_default();
-        let mut enter = |messages: &[Message]| {
-            history.extend(messages.iter().map(|message| (message.id, message.clone())));
-        };
-        match event {
-            agent::Event::Created(created) => enter(&created.messages),
-            agent::Event::ContextCompacted(compacted) => {
-                enter(std::slice::from_ref(&compacted.summary));
-            }
-            agent::Event::ContextReplaced(replaced) => enter(&replaced.messages),
-            agent::Event::StepEnded(ended) => {
-                if ended.input_enters {
-                    enter(&state.open_runs[&ended.run].input_messages());
-                }
-                enter(&ended.messages);
-                self.steps.push((state.id, ended.run, ended.step));
-            }
-            agent::Event::RunEnded(ended) => {
-                enter(&ended.input);
-                self.ended.push((state.id, ended.run));
-            }
-            agent::Event::SystemCompiled(compiled) => {
-                if let Some(system) = history.get_mut(&state.thread().system.id) {
-                    system.content = vec![Part::Text { text: compiled.text.clone() }];
-                    system.tokens = compiled.tokens;
-                }
-            }
-            agent::Event::RunDeleted(deleted) => {
-                self.ended.retain(|(_, run)| *run != deleted.run);
-            }
-            agent::Event::Configured(_)
-            | agent::Event::BlockAttached(_)
-            | agent::Event::BlockDetached(_)
-            | agent::Event::ToolAttached(_)
-            | agent::Event::ToolDetached(_)
-            | agent::Event::Deleted(_)
-            | agent::Event::RunAccepted(_)
-            | agent::Event::RunStarted(_)
-            | agent::Event::StepStarted(_)
-            | agent::Event::CancelRequested(_)
-            | agent::Event::CallbackSent(_)
-            | agent::Event::FeedbackGiven(_) => {}
+        if let agent::Event::Forked(forked) = event
+            && let Some((_, inherited)) = self.at(forked.parent, forked.position)
+        {
+            self.history.insert(state.id, inherited);
         }
+        enter(self.history.entry(state.id).or_default(), state, event);
+        if let agent::Event::StepEnded(ended) = event {
+            self.steps.push((state.id, ended.run, ended.step));
+        } else if let agent::Event::RunEnded(ended) = event {
+            self.ended.push((state.id, ended.run));
+        } else if let agent::Event::RunDeleted(deleted) = event {
+            self.ended.retain(|(_, run)| *run != deleted.run);
+        }
+    }
+}
+
+/// Messages by id.
+pub(crate) type History = BTreeMap<MessageId, Message>;
+
+/// Puts the messages that enter the history with `event` into it. `state` is the agent's before it.
+pub(crate) fn enter(history: &mut History, state: &agent_state::State, event: &agent::Event) {
+    let mut enter = |messages: &[Message]| {
+        history.extend(messages.iter().map(|message| (message.id, message.clone())));
+    };
+    match event {
+        agent::Event::Created(created) => enter(&created.messages),
+        agent::Event::ContextCompacted(compacted) => {
+            enter(std::slice::from_ref(&compacted.summary));
+        }
+        agent::Event::ContextReplaced(replaced) => enter(&replaced.messages),
+        agent::Event::StepEnded(ended) => {
+            if ended.input_enters {
+                enter(&state.open_runs[&ended.run].input_messages());
+            }
+            enter(&ended.messages);
+        }
+        agent::Event::RunEnded(ended) => enter(&ended.input),
+        agent::Event::SystemCompiled(compiled) => {
+            if let Some(system) = history.get_mut(&state.thread().system.id) {
+                system.content = vec![Part::Text { text: compiled.text.clone() }];
+                system.tokens = compiled.tokens;
+            }
+        }
+        agent::Event::Configured(_)
+        | agent::Event::Forked(_)
+        | agent::Event::BlockAttached(_)
+        | agent::Event::BlockDetached(_)
+        | agent::Event::ToolAttached(_)
+        | agent::Event::ToolDetached(_)
+        | agent::Event::Deleted(_)
+        | agent::Event::RunAccepted(_)
+        | agent::Event::RunStarted(_)
+        | agent::Event::StepStarted(_)
+        | agent::Event::CancelRequested(_)
+        | agent::Event::RunDeleted(_)
+        | agent::Event::CallbackSent(_)
+        | agent::Event::FeedbackGiven(_) => {}
     }
 }

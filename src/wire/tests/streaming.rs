@@ -1,5 +1,7 @@
 //! Streams: the order, the numbers and the bytes of their frames.
 
+mod simple;
+
 use retold_events::{
     ReturnStatus, ToolReturn,
     agent::AgentType,

@@ -6,10 +6,11 @@ use std::{ops::ControlFlow, path::Path};
 use bytes::Bytes;
 
 use super::{
-    directory::Directory, feed::Group, head::SavedHead, keys::Key, last_key, span, values,
+    directory::Directory, feed::Group, head::SavedHead, journal, keys::Key, last_key, span, values,
 };
 use crate::{
     Position, Seq, StreamId,
+    defect::Defect,
     envelope::{self, Envelope, Hash},
     store::{Head, StoreError, group::Tip, sled::Tree},
 };
@@ -28,13 +29,14 @@ const TRIAL_CACHE_BYTES: u64 = 32 << 20;
 pub(super) fn before_opening(
     directory: &Directory,
     saved: Option<SavedHead>,
+    journal: &[journal::Entry],
 ) -> Result<(), StoreError> {
     if !directory.has_log() {
         // Opening would make an empty one, and then nothing would tell that another is missing.
         return match saved {
             Some(saved) if saved.group > 0 => Err(StoreError::NotTheLog {
                 dir: directory.path().display().to_string(),
-                detail: "the log itself is missing".to_owned(),
+                detail: "the log itself is missing; nothing was changed".to_owned(),
             }),
             Some(_) | None => Ok(()),
         };
@@ -48,6 +50,7 @@ pub(super) fn before_opening(
         return Ok(());
     };
     let result = Tree::open(&trial, TRIAL_CACHE_BYTES).and_then(|tree| {
+        journal::replay(&tree, directory.path(), journal)?;
         after_opening(&tree, directory.path(), saved)?;
         tree.close()
     });
@@ -62,10 +65,13 @@ fn of_the_log(error: StoreError, directory: &Directory) -> StoreError {
             place: format!("the log in {}", directory.path().display()),
             detail: format!("{detail}; nothing was changed, restore a backup"),
         },
+        // Only here: a log that was opened without a trial may have been repaired before it was found out.
+        StoreError::NotTheLog { dir, detail } => {
+            StoreError::NotTheLog { dir, detail: format!("{detail}; nothing was changed") }
+        }
         StoreError::InUse { .. }
         | StoreError::NewerFormat { .. }
         | StoreError::Unusable { .. }
-        | StoreError::NotTheLog { .. }
         | StoreError::Full
         | StoreError::Io(_)
         | StoreError::Closed(_) => error,
@@ -121,14 +127,14 @@ pub(super) fn after_opening(
     if saved.is_none() && now.head.position.0 > 0 {
         return Err(not_the_log("the head file is missing or unreadable".to_owned()));
     }
-    if !found {
+    if !found && !Defect::ShortLogAccepted.is_on() {
         let last = now.head.position;
         return Err(not_the_log(format!(
             "{position:?} is not in it as it was, it ends at {last:?}"
         )));
     }
     now.group = now.group.max(tail(tree)?);
-    if now.group < known.group {
+    if now.group < known.group && !Defect::ShortLogAccepted.is_on() {
         let (last, expected) = (now.group, known.group);
         return Err(not_the_log(format!("its last group is number {last}, it was {expected}")));
     }
@@ -234,8 +240,15 @@ fn group_of(tree: &Tree, key: &[u8], stored: Bytes) -> Result<(Position, Group),
     }
 }
 
+/// Number of the last group in a tree.
+pub(super) fn last_group(tree: &Tree) -> Result<u64, StoreError> {
+    let last = first_of_group(tree, Position(u64::MAX))?;
+    let last = last.map(|first| group_at(tree, first)).transpose()?.flatten();
+    Ok(last.map_or(0, |(_, group)| group.number).max(tail(tree)?))
+}
+
 /// Number of the last group without events.
-fn tail(tree: &Tree) -> Result<u64, StoreError> {
+pub(super) fn tail(tree: &Tree) -> Result<u64, StoreError> {
     let key = Key::Tail.encode();
     let Some(stored) = tree.get(&key)? else { return Ok(0) };
     let body = values::open(&key, stored, |key| tree.get(key))?.unwrap_or_default();

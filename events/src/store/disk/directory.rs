@@ -6,6 +6,7 @@
 //! HEAD      where the log ended, see `head.rs`
 //! BALLAST   space to give back when the disk is full, because opening needs some
 //! log/      sled's files
+//! journal/  the newest groups, see `journal.rs`
 //! trial/    a copy of log/, only while a log is checked that may be damaged
 //! ```
 
@@ -21,8 +22,8 @@ use crate::store::{
     sled::{io_failure, sync_directory},
 };
 
-/// The format this program writes, and the newest it reads.
-pub(super) const FORMAT: u32 = 1;
+/// The format this program writes, and the newest it reads. Format 1 had no journal.
+pub(super) const FORMAT: u32 = 2;
 
 /// Opening writes up to two segments of the log, and a disk may be full when it has to.
 const BALLAST_BYTES: u64 = 16 << 20;
@@ -42,7 +43,7 @@ impl Directory {
         if path.exists() && !path.is_dir() {
             return Err(unusable(io::Error::other("it is a file, not a directory")));
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        create(path).map_err(unusable)?;
         let lock = File::options()
             .read(true)
             .write(true)
@@ -56,6 +57,12 @@ impl Directory {
                 return Err(StoreError::InUse { dir: path.display().to_string() });
             }
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        // Whoever removed LOCK has not ended the server that held it: the log is locked by itself, too.
+        if let Ok(log) = File::open(path.join("log/db"))
+            && matches!(log.try_lock(), Err(TryLockError::WouldBlock))
+        {
+            return Err(StoreError::InUse { dir: path.display().to_string() });
         }
         let directory = Self { path: path.to_owned(), _lock: lock };
         directory.check_format()?;
@@ -72,6 +79,10 @@ impl Directory {
 
     pub(super) fn log(&self) -> PathBuf {
         self.path.join("log")
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join("journal")
     }
 
     fn trial(&self) -> PathBuf {
@@ -98,29 +109,42 @@ impl Directory {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has_log() => {
-                // Written beside and renamed: a crash leaves a whole file or none.
-                let fresh = self.path.join("FORMAT.new");
-                let write = || {
-                    fs::write(&fresh, format!("{FORMAT}\n"))?;
-                    File::open(&fresh)?.sync_all()?;
-                    fs::rename(&fresh, &path)
-                };
-                write().map_err(io_failure)?;
-                return sync_directory(&self.path);
+                return self.write_format();
             }
             Err(error) => return Err(unusable(error)),
         };
         let dir = self.path.display().to_string();
         match text.trim().parse() {
-            Ok(FORMAT) => Ok(()),
+            Ok(1..=FORMAT) => Ok(()),
             Ok(found) if found > FORMAT => {
                 Err(StoreError::NewerFormat { dir, found, known: FORMAT })
+            }
+            Err(_) if super::restoring::is_unfinished(&self.path) => {
+                let what = "a restore into it was cut off; run `retold restore` into it again";
+                Err(unusable(io::Error::other(what)))
             }
             Ok(_) | Err(_) => Err(StoreError::Damaged {
                 place: path.display().to_string(),
                 detail: format!("{:?} is not a format", text.trim()),
             }),
         }
+    }
+
+    /// Notes that the directory is of this program's format from now on.
+    pub(super) fn write_format(&self) -> Result<(), StoreError> {
+        // Written beside and renamed: a crash leaves a whole file or none.
+        let (path, fresh) = (self.path.join("FORMAT"), self.path.join("FORMAT.new"));
+        let write = || {
+            let text = format!("{FORMAT}\n");
+            if fs::read_to_string(&path).is_ok_and(|now| now == text) {
+                return Ok(());
+            }
+            fs::write(&fresh, text)?;
+            File::open(&fresh)?.sync_all()?;
+            fs::rename(&fresh, &path)
+        };
+        write().map_err(io_failure)?;
+        sync_directory(&self.path)
     }
 
     /// Gives back the space that was put aside, when there is less left than opening may need.
@@ -160,8 +184,7 @@ impl Directory {
 
     /// Whether the log is as [`Directory::mark_clean`] left it.
     pub(super) fn is_clean(&self) -> bool {
-        let noted = fs::read_to_string(self.clean());
-        matches!((noted, self.fingerprint()), (Ok(noted), Ok(now)) if noted == now)
+        is_clean(&self.path)
     }
 
     /// Takes the mark away, before the first change of the log.
@@ -174,8 +197,7 @@ impl Directory {
     }
 
     fn fingerprint(&self) -> io::Result<String> {
-        let db = fs::metadata(self.log().join("db"))?;
-        Ok(format!("{} {} {}.{:09}\n", db.ino(), db.len(), db.mtime(), db.mtime_nsec()))
+        fingerprint(&self.path)
     }
 
     /// Copies the log aside; `None` when there is no room for that.
@@ -198,6 +220,33 @@ impl Directory {
     }
 }
 
+/// Creates a directory, and those above it, where they are missing; their names are durable on return.
+fn create(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // The directory itself also when it is there: a crash may have come before its name was durable.
+    for made in missing.into_iter().skip(1).chain([path]) {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        match File::open(above.unwrap_or(Path::new("."))).and_then(|above| above.sync_all()) {
+            // One that is not ours to read is not one that we put a name into.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the log in the directory is as [`Directory::mark_clean`] left it.
+pub(super) fn is_clean(path: &Path) -> bool {
+    let noted = fs::read_to_string(path.join("CLEAN"));
+    matches!((noted, fingerprint(path)), (Ok(noted), Ok(now)) if noted == now)
+}
+
+fn fingerprint(path: &Path) -> io::Result<String> {
+    let db = fs::metadata(path.join("log").join("db"))?;
+    Ok(format!("{} {} {}.{:09}\n", db.ino(), db.len(), db.mtime(), db.mtime_nsec()))
+}
+
 /// Bytes that can still be written where `path` is.
 pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
@@ -210,7 +259,7 @@ pub(super) fn total_bytes(path: &Path) -> io::Result<u64> {
     Ok(found.f_blocks.saturating_mul(found.f_frsize))
 }
 
-fn size_of_files(path: &Path) -> io::Result<u64> {
+pub(super) fn size_of_files(path: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -220,7 +269,7 @@ fn size_of_files(path: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -2,6 +2,8 @@
 //!
 //! Tags are stable for ever and numbers big-endian, so that order on disk is order in time.
 
+use std::ops::Range;
+
 use crate::{Position, RunId, Seq, StreamId, store::Table};
 
 /// Everything a key can name.
@@ -64,6 +66,11 @@ impl Key {
     /// The least bytes greater than every row of a table.
     pub(super) fn end_of_rows(table: Table) -> Vec<u8> {
         vec![5, table as u8 + 1]
+    }
+
+    /// All keys of pieces.
+    pub(super) fn all_chunks() -> Range<Vec<u8>> {
+        vec![7]..vec![8]
     }
 
     /// Reads the bytes on disk; `None` for anything that [`Key::encode`] did not write.

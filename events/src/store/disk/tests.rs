@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::{
-    Append, MemoryStore, OutputBatch, RowChange,
+    Append, KEPT_STATE_EVENTS, MemoryStore, OutputBatch, RowChange,
     conformance::{agent, block, commit, event},
 };
 
@@ -65,15 +65,25 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
+/// Puts the log of `from` in place of that of `to`, without a journal that could bring it up to date.
 fn copy_log(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to.join("journal"));
+    replace_log(from, to);
+}
+
+fn replace_log(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to.join("log"));
-    let status = std::process::Command::new("cp")
-        .arg("-r")
-        .arg(from.join("log"))
-        .arg(to.join("log"))
-        .status()
-        .unwrap();
-    assert!(status.success());
+    fs::create_dir(to.join("log")).unwrap();
+    copy_files(&from.join("log"), &to.join("log"));
+}
+
+/// Without another program: a child would hold our locks for as long as it takes to start.
+fn copy_files(from: &Path, to: &Path) {
+    for (path, bytes) in contents(from) {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(target, bytes).unwrap();
+    }
 }
 
 #[test]
@@ -154,14 +164,98 @@ fn a_second_server_is_refused_until_the_first_has_closed() {
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let dir = written(2);
-    fs::write(dir.path().join("FORMAT"), "2\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "3\n").unwrap();
     let before = contents(dir.path());
     let error = open(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 3, known: 2, .. }), "{error}");
     fs::write(dir.path().join("FORMAT"), "two").unwrap();
     assert!(matches!(open(dir.path()), Err(StoreError::Damaged { .. })));
-    fs::write(dir.path().join("FORMAT"), "2\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "3\n").unwrap();
     assert!(contents(dir.path()) == before);
+}
+
+#[test]
+fn a_directory_of_the_format_before_is_taken_over() {
+    let dir = written(2);
+    fs::write(dir.path().join("FORMAT"), "1\n").unwrap();
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.head().position, Position(2));
+    write(&store, 2, 3);
+    assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), "2\n");
+}
+
+#[test]
+fn what_sled_had_not_synced_at_a_crash_comes_from_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let older = written(4);
+    replace_log(older.path(), dir.path());
+    fs::copy(older.path().join("HEAD"), dir.path().join("HEAD")).unwrap();
+    fs::copy(older.path().join("FORMAT"), dir.path().join("FORMAT")).unwrap();
+    let store = open(dir.path()).unwrap();
+    write(&store, 4, 9);
+    let row = RowChange {
+        table: Table::Runs,
+        key: b"r".to_vec(),
+        value: Some(Bytes::from(vec![2; 100_000])),
+    };
+    store.append(&[Commit { rows: vec![row], ..Commit::default() }]).unwrap()[0].unwrap();
+    let expected = store.read_all(Position(1), 99).unwrap();
+    let (head, keys) = (store.head(), keys_of(&store));
+    drop(store);
+    for _ in 0..2 {
+        // As if nothing but the journal and the head file had reached the disk.
+        replace_log(older.path(), dir.path());
+        let _ = fs::remove_file(dir.path().join("CLEAN"));
+        let crashed = tempfile::tempdir().unwrap();
+        copy_files(dir.path(), crashed.path());
+        let store = open(crashed.path()).unwrap();
+        assert_eq!((store.head().position, store.head().chain), (head.position, head.chain));
+        assert!(store.read_all(Position(1), 99).unwrap() == expected);
+        assert_eq!(store.row(Table::Runs, b"r").unwrap().unwrap().len(), 100_000);
+        assert_eq!(keys_of(&store), keys);
+        write(&store, 9, 12);
+    }
+}
+
+#[test]
+fn a_journal_with_a_gap_is_refused_and_everything_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let older = written(1);
+    let newer = written(6);
+    copy_files(newer.path(), dir.path());
+    replace_log(older.path(), dir.path());
+    let journal = dir.path().join("journal/0");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[4096 + 900] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    let before = contents(dir.path());
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::NotTheLog { .. }), "{error}");
+    assert!(error.to_string().contains("neither in it nor in the journal"), "{error}");
+    assert!(contents(dir.path()) == before);
+}
+
+#[test]
+fn turns_of_the_journal_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let big = |number: u64| {
+        let value = Some(Bytes::from(vec![number as u8; 9 << 20]));
+        let row = RowChange { table: Table::Messages, key: vec![number as u8 % 3], value };
+        Commit { rows: vec![row], ..commit(agent(1), number, 1) }
+    };
+    for number in 0..12 {
+        store.append(&[big(number)]).unwrap()[0].unwrap();
+    }
+    drop(store);
+    let _ = fs::remove_file(dir.path().join("CLEAN"));
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.head().position, Position(12));
+    for number in 9..12u8 {
+        let row = store.row(Table::Messages, &[number % 3]).unwrap().unwrap();
+        assert!(row.len() == 9 << 20 && row.iter().all(|&byte| byte == number));
+    }
 }
 
 #[test]
@@ -470,7 +564,8 @@ fn drafts() -> impl Strategy<Value = Draft> {
     let lengths = prop::option::of(prop_oneof![0usize..9, 60_000usize..140_000]);
     let rows = prop::collection::vec((any::<bool>(), 0u8..4, lengths), 0..4);
     let outputs = prop::option::of((0u128..2, 1u64..20, 0u64..4));
-    let snapshots = prop::option::of((0u128..4, 0u64..9));
+    let stretches = (0u64..5, 0u64..3).prop_map(|(stretch, n)| stretch * KEPT_STATE_EVENTS + n);
+    let snapshots = prop::option::of((0u128..4, prop_oneof![0u64..9, stretches]));
     (appends, rows, outputs, snapshots)
 }
 
@@ -529,7 +624,7 @@ proptest! {
             let read = |store: &dyn EventStore| store.read_stream(stream, Seq(2), 9).unwrap();
             prop_assert!(read(&store) == read(&model));
             prop_assert_eq!(store.stream_head(stream).unwrap(), model.stream_head(stream).unwrap());
-            for until in 0..9 {
+            for until in (0..9).chain((9..60_000).step_by(KEPT_STATE_EVENTS as usize / 3)) {
                 let until = Seq(until);
                 prop_assert_eq!(store.snapshot(stream, until).unwrap(), model.snapshot(stream, until).unwrap());
             }

@@ -9,18 +9,19 @@ use std::{
 
 use bytes::{BufMut, Bytes};
 
-use super::{SledStore, Writer, feed::Group, head::SavedHead, keys::Key, span, values};
+use super::{Open, SledStore, Writer, feed::Group, head::SavedHead, keys::Key, pieces, span, values};
 use crate::{
     Seq, StreamId,
     store::{
-        Head, KEPT_SNAPSHOTS, StoreError, Table,
+        Head, StoreError, Table,
         group::Plan,
-        sled::{Changes, io_failure},
+        kept::{NEWEST, kept, stretch},
+        sled::{Changes, closed, io_failure},
     },
 };
 
 impl SledStore {
-    /// Writes a group, then the head file.
+    /// Writes a group: to the journal, which makes it durable, to sled, where reads find it, to the head file.
     pub(super) fn write(&self, writer: &mut Writer, plan: &Plan<'_>) -> Result<(), StoreError> {
         let mut changes = Changes::new();
         let number = writer.group + 1;
@@ -37,20 +38,36 @@ impl SledStore {
             values::put(&mut changes, Key::Feed(plan.first).encode(), &group.encode());
         }
         self.add_derived(&mut changes, &mut writer.cut_tables, plan)?;
-        self.tree.write(changes)?;
-        writer
-            .head_file
-            .write(&SavedHead { group: number, head: plan.head })
-            .map_err(io_failure)?;
-        writer.group = number;
+        self.commit(writer, SavedHead { group: number, head: plan.head }, changes)?;
         for packed in &plan.streams {
             writer.tips.set(packed.stream, packed.tip);
         }
         Ok(())
     }
 
+    /// Writes the changes of a group, and that the log ends with it.
+    pub(super) fn commit(
+        &self,
+        writer: &mut Writer,
+        saved: SavedHead,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        let Open { journal, keeper, .. } = writer.open.as_mut().ok_or_else(closed)?;
+        if !journal.encode(saved.group, &changes) {
+            journal.turn().map_err(io_failure)?;
+        }
+        // Beside the sync of sled for the group before.
+        journal.append().map_err(io_failure)?;
+        keeper.synced()?;
+        pieces::apply(&self.tree, changes)?;
+        writer.head_file.write(&saved).map_err(io_failure)?;
+        keeper.sync();
+        writer.group = saved.group;
+        Ok(())
+    }
+
     /// Adds rows, output and saved states.
-    fn add_derived(
+    pub(super) fn add_derived(
         &self,
         changes: &mut Changes,
         cut_tables: &mut BTreeSet<Table>,
@@ -89,7 +106,7 @@ impl SledStore {
         Ok(())
     }
 
-    /// Adds `states` of a stream and the removal of all but the newest.
+    /// Adds `states` of a stream and the removal of those that are no longer to be kept.
     fn keep_newest(
         &self,
         changes: &mut Changes,
@@ -98,16 +115,26 @@ impl SledStore {
     ) -> Result<(), StoreError> {
         // What is there and what is new, with the number of pieces that are there.
         let mut pieces: BTreeMap<Seq, u16> = states.keys().map(|seq| (*seq, 0)).collect();
+        let mut oldest = states.keys().next().map_or(0, |seq| stretch(*seq));
+        let mut found = 0;
         let all = span(&Key::Snapshot(stream, Seq(0)), &Key::Snapshot(stream, Seq(u64::MAX)));
-        self.tree.scan(all, false, |key, stored| {
-            if let Some(Key::Snapshot(_, seq)) = Key::decode(key) {
-                pieces.insert(seq, values::pieces_of(stored));
+        self.tree.scan(all, true, |key, stored| {
+            let Some(Key::Snapshot(_, seq)) = Key::decode(key) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            // Older stretches have one each that stays, however many they are.
+            if found >= NEWEST && stretch(seq) < oldest {
+                return Ok(ControlFlow::Break(()));
             }
+            found += 1;
+            oldest = oldest.min(stretch(seq));
+            pieces.insert(seq, values::pieces_of(stored));
             Ok(ControlFlow::Continue(()))
         })?;
-        for (index, (seq, pieces)) in pieces.into_iter().rev().enumerate() {
+        let kept = kept(&pieces.keys().copied().collect());
+        for (seq, pieces) in pieces {
             let bytes = states.get(&seq).copied();
-            let is_kept = index < KEPT_SNAPSHOTS;
+            let is_kept = kept.contains(&seq);
             if bytes.is_some() || !is_kept {
                 let bytes = bytes.filter(|_| is_kept).map(|bytes| &bytes[..]);
                 values::replace(changes, Key::Snapshot(stream, seq).encode(), pieces, bytes);

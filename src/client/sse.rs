@@ -9,7 +9,9 @@ pub(crate) const EVENT_BYTES: usize = 8 * 1024 * 1024;
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Its `data`, lines joined by line feeds. The `event:` name says nothing that the data does not.
+    /// Its name; `None` is a plain message.
+    pub(crate) name: Option<String>,
+    /// Its `data`, lines joined by line feeds.
     pub(crate) data: String,
 }
 
@@ -22,6 +24,7 @@ pub(crate) struct TooLong;
 pub(crate) struct Parser {
     line: Vec<u8>,
     data: Vec<u8>,
+    name: Option<String>,
     has_data: bool,
 }
 
@@ -52,7 +55,12 @@ impl Parser {
         if line.is_empty() {
             let data = std::mem::take(&mut self.data);
             let data = String::from_utf8_lossy(&data).into_owned();
-            return std::mem::take(&mut self.has_data).then_some(Event { data });
+            let name = self.name.take();
+            return std::mem::take(&mut self.has_data).then_some(Event { name, data });
+        }
+        if let Some(value) = line.strip_prefix(b"event:") {
+            let name = String::from_utf8_lossy(value.strip_prefix(b" ").unwrap_or(value));
+            self.name = Some(name.into_owned());
         }
         if let Some(value) = line.strip_prefix(b"data:") {
             if self.has_data {
@@ -69,19 +77,21 @@ impl Parser {
 mod tests {
     use super::*;
 
-    fn data(text: &str) -> Event {
-        Event { data: text.to_owned() }
+    fn data(name: Option<&str>, text: &str) -> Event {
+        Event { name: name.map(str::to_owned), data: text.to_owned() }
     }
 
     #[test]
     fn events_are_the_same_wherever_the_bytes_are_cut() {
-        let stream = ": comment\n\nevent: error\ndata: {\"a\":\"é\"}\n\ndata: x\r\ndata: y\r\n\r\n"
-            .as_bytes();
+        let stream =
+            ": comment\nid: 7\n\nevent: error\ndata: {\"a\":\"é\"}\n\ndata: x\r\ndata: y\r\n\r\n"
+                .as_bytes();
         for cut in 0..=stream.len() {
             let mut parser = Parser::default();
             let mut events = parser.push(&stream[..cut]).unwrap();
             events.extend(parser.push(&stream[cut..]).unwrap());
-            assert_eq!(events, [data("{\"a\":\"é\"}"), data("x\ny")], "cut at {cut}");
+            let expected = [data(Some("error"), "{\"a\":\"é\"}"), data(None, "x\ny")];
+            assert_eq!(events, expected, "cut at {cut}");
         }
     }
 

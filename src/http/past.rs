@@ -1,0 +1,149 @@
+//! Where a handler reads: the server as it stands, or as it stood at the moment that the client names with `as_of`.
+//!
+//! A handler that takes a [`Reader`] answers both with the same lines. Which position a moment was is told in a header,
+//! so that a client that named a time can name the very same moment again.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{HeaderName, HeaderValue, request::Parts},
+    response::Response,
+};
+use retold_actors::{AgentView, BlockView, Host, Refusal, Whose};
+use retold_events::{AgentId, BlockId, Position, RunId, StepId, store::EventStore};
+use retold_snapshots::{
+    past::Tables,
+    query::{self, JudgedStep, QueryError},
+    row::RunRow,
+};
+
+use super::{App, error::ApiError, extract::Query};
+use crate::wire::AsOfQuery;
+
+/// The header that names the position an answer is of. Only answers to `as_of` have it.
+pub(super) const HEADER: HeaderName = HeaderName::from_static("retold-as-of");
+
+/// Reads the server as it stands or as it stood.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    host: Host,
+    at: Option<Position>,
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Query(asked) = Query::<AsOfQuery>::from_request_parts(parts, app).await?;
+        let mut reader = Self::now(&app.host);
+        if let Some(moment) = asked.as_of {
+            let position = app.host.moment(moment).await?;
+            reader.at = Some(position);
+            if let Some(Told(told)) = parts.extensions.get() {
+                // The first one stays, and there is only one.
+                let _ = told.set(position);
+            }
+        }
+        Ok(reader)
+    }
+}
+
+impl Reader {
+    /// A reader of the present.
+    pub(super) fn now(host: &Host) -> Self {
+        Self { host: host.clone(), at: None }
+    }
+
+    /// An agent.
+    pub(super) async fn agent(&self, id: AgentId) -> Result<AgentView, ApiError> {
+        Ok(match self.at {
+            None => self.host.agent(id).await?,
+            Some(at) => self.host.agent_at(id, at).await?,
+        })
+    }
+
+    /// Several agents, in the order asked for; those that are not there are left out.
+    pub(super) async fn agents(&self, ids: &[AgentId]) -> Result<Vec<AgentView>, ApiError> {
+        Ok(match self.at {
+            None => self.host.agents(ids).await?,
+            Some(at) => self.host.agents_at(ids, at).await?,
+        })
+    }
+
+    /// A block.
+    pub(super) async fn block(&self, id: BlockId) -> Result<BlockView, ApiError> {
+        Ok(match self.at {
+            None => self.host.block(id).await?,
+            Some(at) => self.host.block_at(id, at).await?,
+        })
+    }
+
+    /// A run.
+    pub(super) async fn run(&self, id: RunId) -> Result<RunRow, ApiError> {
+        let Some(at) = self.at else { return Ok(self.host.run(id).await?) };
+        let owner = self.present(move |store| query::agent_of_run(store, id)).await?;
+        // A run that was deleted since is found in the past of the server only.
+        let whose = owner.map_or(Whose::Server(Tables::RUNS), Whose::Agent);
+        let found = self.past(whose, at, move |store| query::run(store, id)).await?;
+        Ok(found.ok_or_else(|| Refusal::no_run(id))?)
+    }
+
+    /// A step that has ended.
+    pub(super) async fn step(&self, id: StepId) -> Result<JudgedStep, ApiError> {
+        let missing = || ApiError::NotFound { what: "Step", id: id.to_string() };
+        let owner = self.present(move |store| query::agent_of_step(store, id)).await?;
+        let whose = Whose::Agent(owner.ok_or_else(missing)?);
+        self.query(whose, move |store| query::step(store, id)).await?.ok_or_else(missing)
+    }
+
+    /// Reads read models. Of the past, it sees the rows of `whose` only.
+    pub(super) async fn query<T: Send + 'static>(
+        &self,
+        whose: Whose,
+        read: impl FnOnce(&dyn EventStore) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        match self.at {
+            None => self.present(read).await,
+            Some(at) => self.past(whose, at, read).await,
+        }
+    }
+
+    async fn present<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn EventStore) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        Ok(self.host.read(move |store| Ok(read(store))).await??)
+    }
+
+    async fn past<T: Send + 'static>(
+        &self,
+        whose: Whose,
+        at: Position,
+        read: impl FnOnce(&dyn EventStore) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        Ok(self.host.read_at(whose, at, move |store| Ok(read(store))).await??)
+    }
+}
+
+/// Where a reader notes the moment it reads, for the header of the answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(Arc<OnceLock<Position>>);
+
+impl Told {
+    /// Goes with a request that may name a moment.
+    pub(super) fn go_with(request: &mut Request) -> Option<Self> {
+        let query = request.uri().query();
+        query.filter(|query| query.contains("as_of"))?;
+        let told = Self::default();
+        request.extensions_mut().insert(told.clone());
+        Some(told)
+    }
+
+    /// Names the moment in the answer's header.
+    pub(super) fn tell(&self, response: &mut Response) {
+        if let Some(position) = self.0.get() {
+            response.headers_mut().insert(HEADER, HeaderValue::from(position.0));
+        }
+    }
+}
