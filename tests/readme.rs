@@ -8,8 +8,8 @@
 //!   block says why.
 //!
 //! What is replaced, and nothing else: `cargo run --release --` is the binary under test; the port
-//! 8283 is a free one, named with `--port` to `serve` and `--url` to `chat` where a block leaves it
-//! to the default. A block that only says how to test is compared with `.ci/run` instead, which
+//! 8283 is a free one, named with `--port` to `serve` and `--url` to the commands that talk to a
+//! server where a block leaves it to the default. A block that only says how to test is compared with `.ci/run` instead, which
 //! runs it: this test is part of it.
 
 use std::fs;
@@ -100,8 +100,11 @@ impl Block {
             script = script.replace("retold serve", &format!("retold serve --port {port}"));
         }
         if !script.contains("--url") {
-            let url = format!("--url http://127.0.0.1:{port}");
-            script = script.replace("retold chat", &format!("retold chat {url}"));
+            for command in ["chat", "events tail", "runs ls", "backup"] {
+                let plain = format!("retold {command}");
+                let there = format!("{plain} --url http://127.0.0.1:{port}");
+                script = script.replace(&plain, &there);
+            }
         }
         // So that the id of the shell is the id of the server.
         script.replace("retold serve", "exec retold serve")

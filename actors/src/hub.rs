@@ -222,7 +222,7 @@ impl Follow {
     fn read_ring(&self) -> Option<Arc<[Item]>> {
         let (feed, _) = self.live.as_ref()?;
         let ring = feed.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = self.cursor + 1 + u64::from(Defect::RingCursorOff.is_on());
+        let next = (self.cursor + 1).saturating_add(u64::from(Defect::RingCursorOff.is_on()));
         let items = ring.holding(next).map(|batch| batch.items)?;
         self.metrics.read_ring();
         Some(items)

@@ -64,7 +64,7 @@ defects! {
     CancelledToolRuns = "cancelled-tool-runs",
     /// A run that was cancelled first and failed then has failed.
     FailureBeatsCancel = "failure-beats-cancel",
-    /// The answer to a cancel says that it came in time, whatever became of the run.
+    /// The answer to a cancel that came too late says that it came in time.
     CancelClaimed = "cancel-claimed",
     /// A call of a cancelled step is kept without a return.
     CallWithoutReturn = "call-without-return",
@@ -111,5 +111,25 @@ impl Defect {
     #[must_use]
     pub const fn is_on(self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Defects that are caught, a line each: name, package, target, test.
+    const LISTED: &str = include_str!("../../tests/zoo/defects.txt");
+
+    #[test]
+    fn every_defect_is_listed_once_and_nothing_else_is() {
+        let lines = LISTED.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let listed: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+        let known: BTreeSet<&str> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+        assert_eq!(known.len(), Defect::ALL.len(), "no two have one name");
+        assert_eq!(BTreeSet::from_iter(listed.iter().copied()), known);
+        assert_eq!(listed.len(), known.len(), "each has the one test that has to fail");
     }
 }

@@ -179,12 +179,10 @@ fn address(client: &Client, since: Since) -> Result<reqwest::Url, ClientError> {
 
 /// The store knows that the history is another one, and not in which directory it was looked for.
 fn of_dir(error: ArchiveError, dir: &Path) -> ArchiveError {
-    match error {
-        ArchiveError::OtherHistory { position, .. } => {
-            ArchiveError::OtherHistory { dir: dir.to_owned(), position }
-        }
-        error => error,
+    if let ArchiveError::OtherHistory { position, .. } = error {
+        return ArchiveError::OtherHistory { dir: dir.to_owned(), position };
     }
+    error
 }
 
 /// The pieces of an answer as one stream of bytes, for a thread that waits.

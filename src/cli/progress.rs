@@ -48,7 +48,7 @@ impl Line {
 }
 
 fn text(what: &str, Progress { done, of, bytes }: Progress) -> String {
-    let percent = if of == 0 { 100 } else { done.min(of) * 100 / of };
+    let percent = (done.min(of) * 100).checked_div(of).unwrap_or(100);
     format!("{what}: {percent} %, {done} of {} events, {}", of.max(done), size(bytes))
 }
 

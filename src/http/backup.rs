@@ -77,8 +77,15 @@ async fn next(app: &App, mut archiver: Archiver) -> io::Result<(Archiver, Option
 }
 
 fn refused(error: ArchiveError) -> ApiError {
-    match error {
-        ArchiveError::Store(error) => Refusal::from(error).into(),
-        error => Refusal::Conflict(error.to_string()).into(),
+    if let ArchiveError::OtherHistory { position, .. } = error {
+        return Refusal::Conflict(format!(
+            "what happened up to position {position} is not this server's history: it is of another data directory, or \
+             of one that went another way"
+        ))
+        .into();
     }
+    if let ArchiveError::Store(error) = error {
+        return Refusal::from(error).into();
+    }
+    ApiError::internal(&error)
 }

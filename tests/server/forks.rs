@@ -17,7 +17,8 @@ fn said(messages: &Value) -> Vec<(&str, &str)> {
 impl World {
     /// A position at which the agent is as it is now: that of its newest event, or of one after it.
     async fn server_position(&self, agent: &str) -> u64 {
-        let events = self.get(&format!("/v1/agents/{agent}/events?before=latest&limit=1")).await.ok();
+        let events =
+            self.get(&format!("/v1/agents/{agent}/events?before=latest&limit=1")).await.ok();
         events[0]["position"].as_u64().unwrap_or_else(|| panic!("no position in {events}"))
     }
 }

@@ -3,6 +3,7 @@
 
 mod agents;
 mod auth;
+mod backup;
 mod blocks;
 mod cancel;
 mod errors;
@@ -21,4 +22,3 @@ mod stream;
 mod support;
 mod traces;
 mod ws;
-mod ws_ends;

@@ -257,7 +257,7 @@ async fn a_reader_that_stops_reading_is_cut_and_goes_on_where_it_was() {
     let mut stalled = crate::socket::connect(world.server.address(), Some(8192)).await;
     let ask = format!("GET /v1/runs/{run}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n");
     stalled.write_all(ask.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.has_cut(1).await;
     let mut all = Vec::new();
     // A reset is an end, too.
     let _ = tokio::time::timeout(PATIENCE, stalled.read_to_end(&mut all)).await.expect("it is cut");

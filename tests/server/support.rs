@@ -181,6 +181,16 @@ impl World {
         self.stream(&format!("/v1/agents/{agent}/messages/stream"), body).await
     }
 
+    /// Waits until this many clients that did not read were cut.
+    pub(crate) async fn has_cut(&self, clients: u32) {
+        let line = format!("\nretold_http_stalled_clients_total {clients}\n");
+        let begun = std::time::Instant::now();
+        while !self.get("/metrics").await.text.contains(&line) {
+            assert!(begun.elapsed() < PATIENCE, "not cut, or more than {clients} were");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The run as it stands once it has ended.
     pub(crate) async fn ended(&self, run: &str) -> Value {
         let mut run = self.get(&format!("/v1/runs/{run}")).await.ok();

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use crate::Result;
@@ -84,6 +84,35 @@ impl Disk {
     pub(crate) fn new() -> Self {
         let directories = BTreeMap::from([(String::new(), Names::default())]);
         Self { directories, ..Self::default() }
+    }
+
+    /// A disk with all that is below `root`, which is safe.
+    pub(crate) fn of(root: &Path) -> Result<Self> {
+        let mut disk = Self::new();
+        disk.add(root, "")?;
+        Ok(disk)
+    }
+
+    fn add(&mut self, root: &Path, directory: &str) -> Result<()> {
+        let mut names = Names::default();
+        for entry in fs::read_dir(root.join(directory))? {
+            let entry = entry?;
+            let own = entry.file_name().into_string().map_err(|_| "a name that is no text")?;
+            let name =
+                if directory.is_empty() { own.clone() } else { format!("{directory}/{own}") };
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                names.safe.insert(own, Entry::Directory);
+                self.add(root, &name)?;
+            } else {
+                names.safe.insert(own, Entry::File(self.files.len()));
+                self.inodes.insert(metadata.ino(), self.files.len());
+                let safe = fs::read(entry.path())?;
+                self.files.push(Contents { safe, since: Vec::new() });
+            }
+        }
+        self.directories.insert(directory.to_owned(), names);
+        Ok(())
     }
 
     /// Lets one operation take effect.

@@ -176,7 +176,7 @@ const FAULTS: [(&str, &str, i32, u64); 11] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whichever_call_fails_nothing_acknowledged_is_lost() -> Result<()> {
-    let usual = number("RETOLD_FAULTS", 8)?;
+    let usual = number("RETOLD_FAULTS", 6)?;
     let calls = calls().await?;
     let mut faults = Vec::new();
     for (kind, mode, errno, share) in FAULTS {

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -24,6 +25,8 @@ use crate::{Result, say, shim};
 
 /// The database's file has parts of this size, which are used again when nothing in them counts any more.
 const PART_BYTES: u64 = 8 << 20;
+/// Moments at which a recovery is cut.
+const CUTS_OF_A_RECOVERY: usize = 4;
 
 /// How a store came to be.
 struct Life {
@@ -48,9 +51,10 @@ struct Plan {
     syncs: u64,
     /// At any moment.
     moments: u64,
-    /// Operations after the database begins a part of its file, after each of which there are two cuts: what it takes for
-    /// safe is said there, and has to be.
-    per_part: usize,
+    /// Right after the database begins a part of its file: what it takes for safe is said there, and has to be.
+    parts: u64,
+    /// Of the two latter, one in so many has its recovery cut, too.
+    one_again_in: u64,
 }
 
 /// A moment, and what is left of the things that were not safe then.
@@ -60,6 +64,8 @@ struct Cut {
     after: usize,
     left: Left,
     seed: u64,
+    /// Whether the recovery is cut, too.
+    recovers_again: bool,
 }
 
 impl Life {
@@ -95,20 +101,28 @@ impl Lived {
         while syncs.len() as u64 > plan.syncs {
             syncs.swap_remove(random.below(syncs.len() as u64) as usize);
         }
-        let before = |after| Cut { after, left: Left::Nothing, seed: 0 };
+        let before = |after| Cut { after, left: Left::Nothing, seed: 0, recovers_again: false };
         let mut cuts: Vec<Cut> = syncs.into_iter().map(before).collect();
-        for (begun, _) in self.beginnings_of_parts() {
-            for block in [512, 4096] {
-                for later in 1..=plan.per_part {
-                    let left = Left::Some { block };
-                    cuts.push(Cut { after: begun + later, left, seed: random.next() });
-                }
-            }
+        let begun = self.beginnings_of_parts();
+        for _ in 0..plan.parts {
+            let Some((index, _)) = begun.get(random.below(begun.len().max(1) as u64) as usize)
+            else {
+                break;
+            };
+            let after = index + 1 + random.below(3) as usize;
+            let block = [512, 4096][random.below(2) as usize];
+            cuts.push(Cut {
+                after: after.min(self.trace.ops.len()),
+                left: Left::Some { block },
+                seed: random.next(),
+                recovers_again: random.one_in(plan.one_again_in),
+            });
         }
         for _ in 0..plan.moments {
             let after = random.below(self.trace.ops.len() as u64 + 1) as usize;
             let left = Left::ALL[random.below(Left::ALL.len() as u64) as usize];
-            cuts.push(Cut { after, left, seed: random.next() });
+            let (seed, recovers_again) = (random.next(), random.one_in(plan.one_again_in));
+            cuts.push(Cut { after, left, seed, recovers_again });
         }
         cuts
     }
@@ -147,7 +161,7 @@ impl Lived {
             loop {
                 let index = turn.fetch_add(1, Ordering::Relaxed);
                 let Some(cut) = cuts.get(index) else { return Ok(()) };
-                if let Some(failure) = hand.try_one(*cut)? {
+                for failure in hand.try_one(*cut)? {
                     say(&format!("power cut: {failure}"));
                     failures.lock().map_err(|_| "a thread panicked")?.push(failure);
                 }
@@ -196,36 +210,94 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    fn try_one(&mut self, cut: Cut) -> Result<Option<String>> {
+    fn try_one(&mut self, cut: Cut) -> Result<Vec<String>> {
         self.go_to(cut.after)?;
         let image = self.place.path().join("image");
-        fs::create_dir(&image)?;
-        self.disk.leave(cut.left, &mut Random::new(cut.seed), &self.lived.trace, &image)?;
+        let mut random = Random::new(cut.seed);
+        make(&image, |image| self.disk.leave(cut.left, &mut random, &self.lived.trace, image))?;
+        let mut failures = Vec::new();
+        if cut.recovers_again {
+            failures.extend(self.cut_recovery(cut, &image, &mut random)?);
+            // It has recovered there already.
+            make(&image, |image| self.disk.leave(cut.left, &mut random, &self.lived.trace, image))?;
+        }
+        failures.extend(self.find(cut, "", &image)?);
+        Ok(failures)
+    }
+
+    /// Lets a store recover with every change written down, and cuts that at some moments.
+    fn cut_recovery(&mut self, cut: Cut, image: &Path, random: &mut Random) -> Result<Vec<String>> {
+        let mut disk = Disk::of(image)?;
+        let file = self.place.path().join("trace");
+        let mut recovering = Worker::start(|command| {
+            shim::trace(shim::below(command, image)?, &file);
+            Ok(())
+        })?;
+        let dir = image.join("data");
+        // What it answers shows without this, too.
+        recovering.check(self.told(&dir), self.acknowledged)?;
+        recovering.kill()?;
+        let trace = Trace::read(&file, image)?;
+        fs::remove_file(&file)?;
+        let mut moments: Vec<usize> = (0..CUTS_OF_A_RECOVERY)
+            .map(|_| random.below(trace.ops.len() as u64 + 1) as usize)
+            .collect();
+        moments.sort_unstable();
+        let (mut taken, mut failures) = (0, Vec::new());
+        for moment in moments {
+            trace.ops[taken..moment].iter().for_each(|op| disk.take(op, &trace));
+            taken = moment;
+            let left = Left::ALL[random.below(Left::ALL.len() as u64) as usize];
+            let again = self.place.path().join("again");
+            make(&again, |again| disk.leave(left, random, &trace, again))?;
+            let during =
+                format!(", and again after {moment} operations of its recovery, with {left:?}");
+            failures.extend(self.find(cut, &during, &again)?);
+        }
+        Ok(failures)
+    }
+
+    fn told<'b>(&self, dir: &'b Path) -> Told<'b> {
+        Told { dir, seed: self.lived.life.seed, size: self.lived.life.size }
+    }
+
+    /// Has a child look at what a cut left, and says what is wrong with it. The image is gone afterwards.
+    fn find(&mut self, cut: Cut, during: &str, image: &Path) -> Result<Option<String>> {
         let dir = image.join("data");
         let is_clean = renew_clean_mark(&dir)?;
         let found = self.place.path().join("found");
         if std::env::var_os("RETOLD_KEEP").is_some() {
-            copy(&image, &found)?;
+            copy(image, &found)?;
         }
-        let told = Told { dir: &dir, seed: self.lived.life.seed, size: self.lived.life.size };
-        let answer = self.worker.check(told, self.acknowledged)?;
-        fs::remove_dir_all(&image)?;
-        if matches!(answer, Answer::Holds(_)) {
-            let _ = fs::remove_dir_all(&found);
-            return Ok(None);
+        let answer = self.worker.check(self.told(&dir), self.acknowledged)?;
+        fs::remove_dir_all(image)?;
+        let size = self.lived.life.size.name();
+        if !matches!(answer, Answer::Holds(_)) {
+            keep(&found, &format!("cut-{size}-{}-{}", cut.after, cut.seed))?;
         }
+        let _ = fs::remove_dir_all(&found);
         if matches!(answer, Answer::Died(_) | Answer::Hung) {
             self.worker = Worker::start(|_| Ok(()))?;
         }
-        let size = self.lived.life.size.name();
-        keep(&found, &format!("cut-{size}-{}-{}", cut.after, cut.seed))?;
-        let _ = fs::remove_dir_all(&found);
         let last = self.lived.trace.ops[..cut.after].last();
         let acknowledged = self.acknowledged;
-        Ok(Some(format!(
-            "{size}, {cut:?} (clean: {is_clean}), after {last:?}, with {acknowledged} acknowledged: {answer:?}"
-        )))
+        let is_well = matches!(answer, Answer::Holds(_));
+        Ok((!is_well).then(|| {
+            format!(
+                "{size}, {cut:?} (clean: {is_clean}), after {last:?}{during}, with {acknowledged} acknowledged: \
+                 {answer:?}"
+            )
+        }))
     }
+}
+
+/// Makes a directory anew and fills it.
+fn make(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir(dir)?;
+    fill(dir)
 }
 
 /// Lives, cuts, and fails with everything that did not hold.
@@ -235,6 +307,8 @@ fn prove(life: Life, plan: Plan) -> Result<()> {
     let mut random = Random::new(life.seed);
     let lived = life.live()?;
     let ops = lived.trace.ops.len();
+    let is_churn = lived.life.size == Size::Churn;
+    assert!(!is_churn || lived.parts_used_again() > 0, "too little is written over");
     let cuts = lived.cuts(plan, &mut random);
     let count = cuts.len();
     let lives = begun.elapsed();
@@ -255,7 +329,8 @@ fn prove(life: Life, plan: Plan) -> Result<()> {
 fn a_small_store_survives_a_cut_at_any_moment() -> Result<()> {
     let seed = seed("power cut, small store")?;
     let sessions = vec![(12, false), (20, true), (32, true), (40, false)];
-    let plan = Plan { syncs: u64::MAX, moments: number("RETOLD_CUTS", 200)?, per_part: 0 };
+    let plan =
+        Plan { syncs: u64::MAX, moments: number("RETOLD_CUTS", 120)?, parts: 0, one_again_in: 10 };
     prove(Life { size: Size::Small, seed, sessions }, plan)
 }
 
@@ -263,10 +338,10 @@ fn a_small_store_survives_a_cut_at_any_moment() -> Result<()> {
 fn a_store_with_large_values_survives_a_cut_at_any_moment() -> Result<()> {
     let seed = seed("power cut, large values")?;
     let sessions = vec![(60, false), (120, true), (150, true)];
-    let cuts = number("RETOLD_CUTS", 70)?;
+    let cuts = number("RETOLD_CUTS", 40)?;
     prove(
         Life { size: Size::Mixed, seed, sessions },
-        Plan { syncs: cuts, moments: cuts, per_part: 3 },
+        Plan { syncs: cuts, moments: cuts, parts: 10, one_again_in: 12 },
     )
 }
 
@@ -275,17 +350,15 @@ fn a_store_that_is_written_over_and_over_survives_a_cut_at_any_moment() -> Resul
     let seed = seed("power cut, written over")?;
     let commits = number("RETOLD_CUT_COMMITS", 1000)?;
     let sessions = vec![(commits / 2, false), (commits, false)];
-    let cuts = number("RETOLD_CUTS", 25)?;
-    prove(
-        Life { size: Size::Churn, seed, sessions },
-        Plan { syncs: cuts, moments: cuts, per_part: 3 },
-    )
+    let cuts = number("RETOLD_CUTS", 15)?;
+    let plan = Plan { syncs: cuts, moments: cuts, parts: 2 * cuts, one_again_in: 12 };
+    prove(Life { size: Size::Churn, seed, sessions }, plan)
 }
 
 #[test]
 fn a_store_with_values_larger_than_its_parts_survives_a_cut_at_any_moment() -> Result<()> {
     let seed = seed("power cut, huge values")?;
-    let cuts = number("RETOLD_CUTS", 8)?;
-    let plan = Plan { syncs: cuts, moments: cuts, per_part: 2 };
-    prove(Life { size: Size::Huge, seed, sessions: vec![(16, false)] }, plan)
+    let cuts = number("RETOLD_CUTS", 4)?;
+    let plan = Plan { syncs: cuts, moments: cuts, parts: 2 * cuts, one_again_in: 12 };
+    prove(Life { size: Size::Huge, seed, sessions: vec![(12, false)] }, plan)
 }

@@ -9,6 +9,7 @@ use crate::{Result, random, say};
 
 /// A file system in memory, where there is one: what a cut leaves is made there, as a real sync proves nothing then.
 const MEMORY: &str = "/dev/shm";
+const PREFIX: &str = "retold-storage-";
 /// Room there has to be in it.
 const MEMORY_BYTES: u64 = 1 << 30;
 
@@ -69,10 +70,29 @@ pub(crate) fn renew_clean_mark(dir: &Path) -> Result<bool> {
 /// A directory for what costs many syncs that nothing depends on.
 pub(crate) fn quick_dir() -> Result<TempDir> {
     let memory = Path::new(MEMORY);
-    let has_room = free_bytes(memory).is_ok_and(|free| free >= MEMORY_BYTES);
-    let made =
-        if has_room { TempDir::with_prefix_in("retold-storage-", memory).ok() } else { None };
-    made.map_or_else(|| Ok(tempfile::tempdir()?), Ok)
+    if free_bytes(memory).is_ok_and(|free| free >= MEMORY_BYTES) {
+        remove_left_over(memory)?;
+        let name = format!("{PREFIX}{}-", std::process::id());
+        if let Ok(dir) = TempDir::with_prefix_in(name, memory) {
+            return Ok(dir);
+        }
+    }
+    Ok(tempfile::tempdir()?)
+}
+
+/// Removes what a run left that was killed: memory must not be lost to it.
+fn remove_left_over(memory: &Path) -> Result<()> {
+    for entry in fs::read_dir(memory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        let Some(owner) = owner.filter(|owner| owner.parse::<u32>().is_ok()) else { continue };
+        if !Path::new("/proc").join(owner).exists() {
+            // Another run may be faster.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that can still be written where `dir` is.

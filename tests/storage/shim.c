@@ -1,8 +1,8 @@
 /* The disk as the tests want it: a library that is loaded before libc (LD_PRELOAD) and stands between a program and the
  * files below one directory.
  *
- * It writes down every change of these files, with its bytes and in its order (RETOLD_SHIM_TRACE), and it lets a call
- * of a kind fail (RETOLD_SHIM_FAULT, "kind:number:mode:errno"; a line per failed call goes to RETOLD_SHIM_HITS):
+ * It writes down every change of these files, with its bytes and in its order (SHIM_TRACE), and it lets a call
+ * of a kind fail (SHIM_FAULT, "kind:number:mode:errno"; a line per failed call goes to SHIM_HITS):
  *
  *   kind   write   whatever puts bytes into a file
  *          sync    fsync, fdatasync, syncfs
@@ -15,7 +15,7 @@
  *          forever that call and all later ones of its kind
  *          short   that call writes half of its bytes, all later ones fail
  *
- * Everything is below RETOLD_SHIM_ROOT; other files are none of its business. Calls are made as system calls, so that
+ * Everything is below SHIM_ROOT; other files are none of its business. Calls are made as system calls, so that
  * the library never meets itself. One lock is held around a call and its note: the order of notes is the order of
  * effects. A file is known by its inode, so that descriptors may be duplicated and files renamed. 64-bit Linux only.
  * Files mapped into memory and raw system calls pass it by: the programs under test change their files in neither way,
@@ -69,12 +69,12 @@ static int append_to(const char *variable) {
 }
 
 static void start(void) {
-    const char *directory = getenv("RETOLD_SHIM_ROOT");
+    const char *directory = getenv("SHIM_ROOT");
     if (!directory || !realpath(directory, root)) return;
     root_bytes = strlen(root);
-    trace = append_to("RETOLD_SHIM_TRACE");
-    hits = append_to("RETOLD_SHIM_HITS");
-    const char *fault = getenv("RETOLD_SHIM_FAULT");
+    trace = append_to("SHIM_TRACE");
+    hits = append_to("SHIM_HITS");
+    const char *fault = getenv("SHIM_FAULT");
     char kind[16], mode[16];
     unsigned long long at;
     if (!fault || sscanf(fault, "%15[^:]:%llu:%15[^:]:%d", kind, &at, mode, &fault_errno) != 4) return;

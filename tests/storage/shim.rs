@@ -28,19 +28,19 @@ pub(crate) const EDQUOT: i32 = 122;
 
 /// Puts the shim before a program that keeps its files below `root`, which has to exist.
 pub(crate) fn below<'a>(command: &'a mut Command, root: &Path) -> Result<&'a mut Command> {
-    Ok(command.env("LD_PRELOAD", library()?).env("RETOLD_SHIM_ROOT", root))
+    Ok(command.env("LD_PRELOAD", library()?).env("SHIM_ROOT", root))
 }
 
 /// Has every change written down in a file, behind what is there already.
 pub(crate) fn trace(command: &mut Command, file: &Path) {
-    command.env("RETOLD_SHIM_TRACE", file);
+    command.env("SHIM_TRACE", file);
 }
 
 /// Lets calls fail. `hits` gets a line for each.
 pub(crate) fn fault(command: &mut Command, fault: Fault, hits: &Path) {
     let Fault { kind, number, mode, errno } = fault;
-    command.env("RETOLD_SHIM_FAULT", format!("{kind}:{number}:{mode}:{errno}"));
-    command.env("RETOLD_SHIM_HITS", hits);
+    command.env("SHIM_FAULT", format!("{kind}:{number}:{mode}:{errno}"));
+    command.env("SHIM_HITS", hits);
 }
 
 /// Where the library is. It goes with the process, as the directory of a `static` is not dropped: so it is made where

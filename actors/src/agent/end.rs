@@ -81,6 +81,7 @@ impl Live {
     /// What came of a run that is not open.
     async fn ended_outcome(&self, run: RunId) -> Result<CancelOutcome, Refusal> {
         Ok(match self.stored_run(run).await?.map(|row| row.status) {
+            Some(RunStatus::Ended(_)) if Defect::CancelClaimed.is_on() => CancelOutcome::Cancelled,
             Some(RunStatus::Ended(status)) => CancelOutcome::AlreadyEnded(status),
             Some(RunStatus::Created | RunStatus::Running) | None => CancelOutcome::Unknown,
         })
@@ -286,7 +287,6 @@ impl Live {
 
     fn note_ended(&mut self, run: RunId, status: EndStatus) {
         let outcome = match status {
-            _ if Defect::CancelClaimed.is_on() => CancelOutcome::Cancelled,
             EndStatus::Cancelled => CancelOutcome::Cancelled,
             EndStatus::Completed | EndStatus::Failed => CancelOutcome::AlreadyEnded(status),
         };

@@ -29,12 +29,14 @@ fn tiny() -> Options {
 /// How often each place of each agent's stream was read from.
 type Loads = Arc<Mutex<BTreeMap<(AgentId, Seq), u32>>>;
 
-fn count_loads(store: &Watched) -> Loads {
+/// Counts them, and lets each wait at the barrier.
+fn count_loads(store: &Watched, barrier: Barrier) -> Loads {
     let loads = Loads::default();
     let counted = Arc::clone(&loads);
     store.on_read(move |read| {
         if let Read::Stream(StreamId::Agent(agent), from) = read {
             *counted.lock().expect("no reader panics").entry((agent, from)).or_default() += 1;
+            barrier.pass();
         }
         Ok(())
     });
@@ -102,13 +104,17 @@ async fn however_many_ask_for_a_sleeping_agent_its_history_is_folded_once() {
     let agent = world.agent().await;
     world.host.run_end(world.send(agent, "first").await).await.unwrap();
     world.sleep(0).await;
-    let loads = count_loads(&store);
+    let (barrier, opener) = Barrier::closed();
+    let loads = count_loads(&store, barrier.clone());
     let asking: Vec<_> = (0..20)
         .map(|number| {
             let world = Arc::clone(&world);
             tokio::spawn(async move { world.send(agent, &number.to_string()).await })
         })
         .collect();
+    in_time(barrier.reached()).await;
+    settle().await;
+    drop(opener);
     for asked in asking {
         let run = in_time(asked).await.unwrap();
         in_time(world.host.run_end(run)).await.unwrap();

@@ -60,6 +60,11 @@ impl Watched {
         waiting.extend(barriers);
     }
 
+    /// Forgets the barriers that no append has come to.
+    pub(crate) fn let_appends_pass(&self) {
+        self.barriers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// From now on every commit to this stream is in conflict.
     pub(crate) fn refuse(&self, stream: StreamId) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
@@ -120,6 +125,11 @@ impl Barrier {
         while !*open {
             open = self.shared.opened.wait(open).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Whether some thread has come to the barrier.
+    pub(crate) fn is_reached(&self) -> bool {
+        *self.shared.waiting.borrow() > 0
     }
 
     /// Waits until some thread has come to the barrier.

@@ -86,6 +86,12 @@ impl Metrics {
         );
     }
 
+    /// Commits that are queued, or being written, or written and not all answered.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting_commits.get().unsigned_abs()
+    }
+
     /// A commit of so many events was queued.
     pub(super) fn queued(&self, events: usize) {
         self.waiting_commits.inc();

@@ -15,6 +15,7 @@ mod raw;
 mod shared;
 mod sled;
 pub mod verify;
+mod watch;
 
 use std::{fmt, io, ops::Bound};
 

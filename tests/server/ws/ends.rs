@@ -1,4 +1,4 @@
-//! The WebSocket: how it ends, by whom, and what is left.
+//! How a socket ends, by whom, and what is left.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,8 +45,8 @@ async fn code_after(world: &World, bytes: &[u8]) -> Option<u16> {
     let mut stream = connect(world.server.address(), None).await;
     let handshake = "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
                      sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(handshake.as_bytes()).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
+    stream.write_all(handshake.as_bytes()).await.expect("the server listens");
+    stream.write_all(bytes).await.expect("the server listens");
     let mut all = Vec::new();
     // A reset is an end, too.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the server ends it");
@@ -58,7 +58,8 @@ async fn code_after(world: &World, bytes: &[u8]) -> Option<u16> {
 
 /// A frame of a client under a mask of zeros.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+    let mut frame =
+        vec![first, 0x80 | u8::try_from(payload.len()).expect("a short frame"), 0, 0, 0, 0];
     frame.extend_from_slice(payload);
     frame
 }
@@ -138,7 +139,7 @@ async fn a_client_that_stops_reading_is_cut_with_the_number_to_resume_after() {
     stalled.send(say).await;
     let run = text(&stalled.frame().await["run_id"]).to_owned();
     assert_eq!(world.ended(&run).await["status"], "completed", "nobody waited for the reader");
-    sleep(Duration::from_secs(4)).await;
+    world.has_cut(1).await;
     let mut frames = stalled.rest().await;
     let last_words = frames.pop().expect("it is told");
     let (code, reason) = stalled.close();
