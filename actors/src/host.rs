@@ -39,8 +39,8 @@ use crate::{
     bound::Bound,
     directory::{Directory, Hold, Supervisor, Told},
     hub::Hub,
-    pasts::Pasts,
     metrics::{Metrics, Now},
+    pasts::Pasts,
     toolbox::Builtins,
 };
 
@@ -142,15 +142,14 @@ impl Host {
         supervisor
             .send_message(Told::Keep(Arc::clone(&directory), recover))
             .map_err(|error| OpenError::Supervisor(error.to_string()))?;
-        let host =
-            Self(Arc::new(Inner {
-                shared,
-                directory,
-                open_runs,
-                pasts,
-                replays: replay::Replays::new(),
-                counts: AtomicBool::new(false),
-            }));
+        let host = Self(Arc::new(Inner {
+            shared,
+            directory,
+            open_runs,
+            pasts,
+            replays: replay::Replays::new(),
+            counts: AtomicBool::new(false),
+        }));
         let weak = WeakHost(Arc::downgrade(&host.0));
         let _ = host.0.shared.host.set(weak.clone());
         host.recover().await?;

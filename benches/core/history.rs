@@ -32,7 +32,8 @@ pub(crate) fn written(dir: &Path, events: u64) -> AgentId {
         let host =
             Host::open(Arc::clone(&store), catalog, Options::default()).await.expect("a host");
         let asked: CreateAgentRequest =
-            from_value(json!({ "model": MODEL, "initial_message_sequence": [] })).expect("a request");
+            from_value(json!({ "model": MODEL, "initial_message_sequence": [] }))
+                .expect("a request");
         let found = Found { model: Some(info), ..Found::default() };
         let new = asked.into_new_agent(&Defaults::default(), &found).expect("an agent");
         let agent = host.create_agent(new).await.expect("it is made").state.id;

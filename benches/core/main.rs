@@ -56,7 +56,8 @@ fn commit(number: u128, expected: u64) -> Commit {
 
 /// A commit by itself and 64 at a time, beside a bare append of 4 KiB with its `fdatasync`.
 fn commits(criterion: &mut Criterion) {
-    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory beside the code");
+    let dir =
+        tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory beside the code");
     let mut group = criterion.benchmark_group("commit");
     let bare = File::create(dir.path().join("bare")).expect("a file");
     bare.write_all_at(&vec![0; 64 << 20], 0).and_then(|()| bare.sync_all()).expect("room");
@@ -69,7 +70,8 @@ fn commits(criterion: &mut Criterion) {
         });
     });
     let runtime = Runtime::new().expect("a runtime");
-    let store = SledStore::open(&dir.path().join("store"), SledOptions::default()).expect("a store");
+    let store =
+        SledStore::open(&dir.path().join("store"), SledOptions::default()).expect("a store");
     let log = Log::open(Arc::new(store));
     let mut lone = 0;
     group.bench_function("one", |bencher| {

@@ -26,8 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     Encoded, EventType, NewEvent, Position, Record, RunId, Seq, StreamId, Timestamp,
-    defect::Defect,
-    store::MAX_PAYLOAD_BYTES,
+    defect::Defect, store::MAX_PAYLOAD_BYTES,
 };
 
 /// The first 16 bytes of a BLAKE3 hash.

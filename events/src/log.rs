@@ -32,8 +32,8 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::{metrics::Metrics, watcher::Watch};
 use self::watcher::Watched;
+pub use self::{metrics::Metrics, watcher::Watch};
 use crate::{
     defect::Defect,
     store::{

@@ -20,11 +20,11 @@ use std::{borrow::Cow, fmt, io::Write, time::Duration};
 use tokio::{io::AsyncBufRead, sync::mpsc};
 
 use self::client::Client;
+pub use self::{error::ChatError, render::Style};
 pub(crate) use self::{
     frame::{Frame, read as read_frames},
     render::{Piece, Renderer, harmless, one_line},
 };
-pub use self::{error::ChatError, render::Style};
 use crate::config::Secret;
 
 /// The agent that is talked to when none is named.

@@ -336,9 +336,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The log ends before its head file says it should, or differs from it.
-    #[error(
-        "the log in {dir} is not the one its head file describes: {detail}; restore a backup"
-    )]
+    #[error("the log in {dir} is not the one its head file describes: {detail}; restore a backup")]
     NotTheLog {
         /// The directory.
         dir: String,

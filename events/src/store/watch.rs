@@ -48,8 +48,9 @@ impl Watch {
     fn start_with(pause: Duration, knock: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let run = Arc::clone(&shared);
-        let thread =
-            Builder::new().name("watch".to_owned()).spawn(move || run.run(pause, &Arc::new(knock)))?;
+        let thread = Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || run.run(pause, &Arc::new(knock)))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

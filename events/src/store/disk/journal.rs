@@ -149,8 +149,7 @@ impl Journal {
         }
         let length = u32::try_from(out.len() - HEADER_BYTES).expect("a group is far below 4 GiB");
         out[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
-        self.at == RECORDS_AT
-            || self.at + (self.record.len() + CRC_BYTES) as u64 <= self.file_bytes
+        self.at == RECORDS_AT || self.at + (self.record.len() + CRC_BYTES) as u64 <= self.file_bytes
     }
 
     /// Writes what was encoded last; durable on return.

@@ -9,7 +9,9 @@ use std::{
 
 use bytes::{BufMut, Bytes};
 
-use super::{Open, SledStore, Writer, feed::Group, head::SavedHead, keys::Key, pieces, span, values};
+use super::{
+    Open, SledStore, Writer, feed::Group, head::SavedHead, keys::Key, pieces, span, values,
+};
 use crate::{
     Seq, StreamId,
     store::{
