@@ -16,13 +16,15 @@ use crate::{
 const PROBE: Duration = Duration::from_millis(500);
 
 /// The server that was named, or one that answers on the configured port. A data directory given on the command line
-/// asks for that directory, which a server found by chance need not have.
+/// asks for that directory, which a server that the environment names, or that is found by chance, need not have.
 pub(super) async fn running_server(config: &Config) -> Option<String> {
-    if let Some(url) = &config.url {
-        return Some(url.value.clone());
-    }
-    if matches!(config.data_dir.origin, Origin::Flag(_)) || config.port.value == 0 {
-        return None;
+    let wants_directory = matches!(config.data_dir.origin, Origin::Flag(_));
+    match &config.url {
+        Some(url) if matches!(url.origin, Origin::Flag(_)) || !wants_directory => {
+            return Some(url.value.clone());
+        }
+        Some(_) | None if wants_directory || config.port.value == 0 => return None,
+        Some(_) | None => {}
     }
     let url = local_url(config);
     is_server(&url, PROBE).await.then_some(url)

@@ -38,11 +38,12 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 ///
 /// `next-cursor` and `prev-cursor` in the headers are the positions of the ends of the page. The end of the list is an
 /// empty page. With `Accept: text/event-stream` the answer is a stream: past events from the cursor on, then live ones.
-/// Its `id:` lines are positions; it is taken up again with `after` or with `Last-Event-ID`, of which `after` wins.
+/// Its `id:` lines are positions; it is taken up again with `after` or with `Last-Event-ID`, of which the header wins:
+/// a browser that reconnects repeats the address it began with and adds the header.
 /// Comments keep it alive. It ends with an event called `end`, whose data holds a `reason` and, as `after`, the position
 /// to go on from.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "list_events",
-    params(EventsQuery, ("last-event-id" = Option<String>, Header, description = "Streams: as `after`, which wins")),
+    params(EventsQuery, ("last-event-id" = Option<String>, Header, description = "Streams: as `after`, over which it wins")),
     responses((status = 200, description = "A page of events, or a stream of them",
         content((Vec<Event> = "application/json"), (super::openapi::EventStream = "text/event-stream"))), ListErrors))]
 async fn list(
@@ -60,7 +61,7 @@ async fn list(
 /// as `GET /v1/events`.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/events", tag = "events", operation_id = "list_events_for_agent",
     params(("agent_id" = String, Path, description = "The agent"), EventsQuery,
-        ("last-event-id" = Option<String>, Header, description = "Streams: as `after`, which wins")),
+        ("last-event-id" = Option<String>, Header, description = "Streams: as `after`, over which it wins")),
     responses((status = 200, description = "A page of events, or a stream of them",
         content((Vec<Event> = "application/json"), (super::openapi::EventStream = "text/event-stream"))), ReadErrors))]
 async fn of_agent(
@@ -78,7 +79,7 @@ async fn of_agent(
 /// Listed and followed as `GET /v1/events`; a stream ends once the run has ended.
 #[utoipa::path(get, path = "/v1/runs/{run_id}/events", tag = "events", operation_id = "list_events_for_run",
     params(("run_id" = String, Path, description = "The run"), EventsQuery,
-        ("last-event-id" = Option<String>, Header, description = "Streams: as `after`, which wins")),
+        ("last-event-id" = Option<String>, Header, description = "Streams: as `after`, over which it wins")),
     responses((status = 200, description = "A page of events, or a stream of them",
         content((Vec<Event> = "application/json"), (super::openapi::EventStream = "text/event-stream"))), ReadErrors))]
 async fn of_run(
@@ -113,21 +114,18 @@ fn accepts_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Where a stream begins. Browsers repeat the address they were given and add the header: so who gives both in one
-/// request, and not by way of a browser's reconnection, means the query.
+/// Where a stream begins. A browser that reconnects repeats the address it began with and adds the header: so where both
+/// are given, the header is the newer.
 fn taken_up_after(headers: &HeaderMap, asked: &EventsQuery) -> Result<Cursor, ApiError> {
     if asked.before.is_some() {
         let message = "a stream has no end: leave `before` out, or accept application/json";
         return Err(Invalid::query_member("before", message).into());
     }
-    if let Some(after) = asked.after {
-        return Ok(after);
-    }
     let last = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or_default());
     match last.filter(|last| !last.is_empty()) {
         Some(last) => Cursor::parse("last-event-id", last)
             .map_err(|problem| Invalid::header(&problem.loc, &problem.msg).into()),
-        None => Ok(Cursor::At(0)),
+        None => Ok(asked.after.unwrap_or(Cursor::At(0))),
     }
 }
 

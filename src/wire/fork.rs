@@ -16,6 +16,7 @@ use super::{Problem, as_of, create_agent::check_name};
 
 /// A fork to be made.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ForkAgentRequest {
     /// The moment to go on from: after the event at this position of the log, or after the last event not later than
     /// this time. Now, when absent.

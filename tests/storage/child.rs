@@ -255,6 +255,7 @@ fn write(told: Told<'_>, ledger: &Path, last: u64, closes: bool) -> Result<Answe
         store.row(table, key)?.map_or(Ok(0), |row| row[..].try_into().map(u64::from_be_bytes))?;
     let mut script = Script::after(told.seed, told.size, held);
     let mut random = Random::new(told.seed ^ held);
+    let frozen = ledger.with_file_name("FREEZE");
     let ledger = Arc::new(File::options().append(true).open(ledger)?);
     let log = Log::open(store);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -284,8 +285,9 @@ fn write(told: Told<'_>, ledger: &Path, last: u64, closes: bool) -> Result<Answe
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     })?;
     if !closes {
-        // Until the process is killed.
+        // Until the process is killed; a shim stops what goes on in the background, so that it is all written down.
         std::mem::forget(log);
+        let _ = File::open(frozen);
     }
     Ok(Answer::Holds(last))
 }

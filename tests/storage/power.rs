@@ -360,5 +360,5 @@ fn a_store_with_values_larger_than_its_parts_survives_a_cut_at_any_moment() -> R
     let seed = seed("power cut, huge values")?;
     let cuts = number("RETOLD_CUTS", 4)?;
     let plan = Plan { syncs: cuts, moments: cuts, parts: 2 * cuts, one_again_in: 12 };
-    prove(Life { size: Size::Huge, seed, sessions: vec![(12, false)] }, plan)
+    prove(Life { size: Size::Huge, seed, sessions: vec![(9, false)] }, plan)
 }

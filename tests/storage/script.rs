@@ -29,7 +29,7 @@ pub(crate) enum Size {
     Mixed,
     /// Much that is written over again, so that the database moves what is left of its oldest files' parts.
     Churn,
-    /// Now and then an event that is larger than a part of the database's file.
+    /// Now and then a commit that is larger than a part of the database's file.
     Huge,
 }
 
@@ -107,8 +107,9 @@ impl Script {
             let place = self.places.entry(stream).or_default();
             let expected = Seq(*place);
             let count = 1 + random.below(3);
+            let (size, number) = (self.size, self.number);
             let events = (1..=count).map(|index| {
-                let bytes = self.size.event_bytes(random);
+                let bytes = size.event_bytes(number, random);
                 event(expected.0 + index, noise(bytes, random))
             });
             let events = events.collect();
@@ -150,10 +151,10 @@ impl Script {
 }
 
 impl Size {
-    fn event_bytes(self, random: &mut Random) -> usize {
+    fn event_bytes(self, number: u64, random: &mut Random) -> usize {
         match self {
             Self::Mixed if random.one_in(25) => 60_000 + random.below(200_000) as usize,
-            Self::Huge if random.one_in(6) => (6 << 20) + random.below(9 << 20) as usize,
+            Self::Huge if number % 5 == 3 => (3 << 20) + random.below(3 << 20) as usize,
             Self::Small | Self::Mixed | Self::Churn | Self::Huge => 20 + random.below(400) as usize,
         }
     }

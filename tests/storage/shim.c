@@ -15,6 +15,9 @@
  *          forever that call and all later ones of its kind
  *          short   that call writes half of its bytes, all later ones fail
  *
+ * Opening `FREEZE` in the root lets no call below it return any more: then all that was done is written down, and the
+ * process can be killed.
+ *
  * Everything is below SHIM_ROOT; other files are none of its business. Calls are made as system calls, so that
  * the library never meets itself. One lock is held around a call and its note: the order of notes is the order of
  * effects. A file is known by its inode, so that descriptors may be duplicated and files renamed. 64-bit Linux only.
@@ -84,10 +87,7 @@ static void start(void) {
     fault_at = at;
 }
 
-static void enter(void) {
-    pthread_once(&once, start);
-    pthread_mutex_lock(&lock);
-}
+static void enter(void) { pthread_mutex_lock(&lock); }
 
 static long leave(long result) {
     int kept = errno;
@@ -102,6 +102,7 @@ static int is_below(const char *path) {
 
 /* Whether a descriptor is of a file below the root; `path` becomes its name. */
 static int of_descriptor(int fd, char path[PATH_MAX]) {
+    pthread_once(&once, start);
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, PATH_MAX - 1);
@@ -112,6 +113,7 @@ static int of_descriptor(int fd, char path[PATH_MAX]) {
 
 /* The same of a name, which may be relative; the file need not be there. */
 static int of_name(int directory, const char *name, char path[PATH_MAX]) {
+    pthread_once(&once, start);
     char joined[PATH_MAX], parent[PATH_MAX];
     if (name[0] == '/') {
         snprintf(joined, sizeof joined, "%s", name);
@@ -189,11 +191,9 @@ static enum verdict judge(int kind, const char *path) {
 
 static ssize_t write_at(int fd, const void *data, size_t length, off_t offset, int is_positioned) {
     char path[PATH_MAX];
-    enter();
-    if (!of_descriptor(fd, path)) {
-        leave(0);
+    if (!of_descriptor(fd, path))
         return is_positioned ? syscall(SYS_pwrite64, fd, data, length, offset) : syscall(SYS_write, fd, data, length);
-    }
+    enter();
     enum verdict verdict = judge(K_WRITE, path);
     if (verdict == FAIL) return leave(-1);
     if (verdict == HALF) length = length > 1 ? length / 2 : length;
@@ -212,10 +212,7 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off_t offset) { return
 
 static ssize_t write_parts(int fd, const struct iovec *parts, int count, off_t offset, int is_positioned) {
     char path[PATH_MAX];
-    enter();
-    int ours = of_descriptor(fd, path);
-    leave(0);
-    if (!ours)
+    if (!of_descriptor(fd, path))
         return is_positioned ? syscall(SYS_pwritev, fd, parts, count, offset, 0) : syscall(SYS_writev, fd, parts, count);
     /* A short write is a permitted answer: the first part that has bytes. */
     for (int index = 0; index < count; index++)
@@ -230,20 +227,14 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t offset) { 
 /* Copying inside the kernel is refused, so that who copies does it with reads and writes. */
 ssize_t copy_file_range(int from, off_t *from_at, int to, off_t *to_at, size_t length, unsigned flags) {
     char path[PATH_MAX];
-    enter();
-    int ours = of_descriptor(to, path);
-    leave(0);
-    if (!ours) return syscall(SYS_copy_file_range, from, from_at, to, to_at, length, flags);
+    if (!of_descriptor(to, path)) return syscall(SYS_copy_file_range, from, from_at, to, to_at, length, flags);
     errno = ENOSYS;
     return -1;
 }
 
 ssize_t sendfile(int to, int from, off_t *at, size_t length) {
     char path[PATH_MAX];
-    enter();
-    int ours = of_descriptor(to, path);
-    leave(0);
-    if (!ours) return syscall(SYS_sendfile, to, from, at, length);
+    if (!of_descriptor(to, path)) return syscall(SYS_sendfile, to, from, at, length);
     errno = ENOSYS;
     return -1;
 }
@@ -254,11 +245,11 @@ ssize_t sendfile64(int to, int from, off_t *at, size_t length) { return sendfile
 
 int ftruncate(int fd, off_t length) {
     char path[PATH_MAX];
+    if (!of_descriptor(fd, path)) return (int)syscall(SYS_ftruncate, fd, length);
     enter();
-    int ours = of_descriptor(fd, path);
-    if (ours && judge(K_RESIZE, path) == FAIL) return (int)leave(-1);
+    if (judge(K_RESIZE, path) == FAIL) return (int)leave(-1);
     long done = syscall(SYS_ftruncate, fd, length);
-    if (ours && !done) write_down(LENGTH, inode_of(fd), 0, (uint64_t)length, 0, 0, 0, 0);
+    if (!done) write_down(LENGTH, inode_of(fd), 0, (uint64_t)length, 0, 0, 0, 0);
     return (int)leave(done);
 }
 
@@ -266,11 +257,11 @@ int ftruncate64(int fd, off_t length) { return ftruncate(fd, length); }
 
 int truncate(const char *name, off_t length) {
     char path[PATH_MAX];
+    if (!of_name(AT_FDCWD, name, path)) return (int)syscall(SYS_truncate, name, length);
     enter();
-    int ours = of_name(AT_FDCWD, name, path);
-    if (ours && judge(K_RESIZE, path) == FAIL) return (int)leave(-1);
+    if (judge(K_RESIZE, path) == FAIL) return (int)leave(-1);
     long done = syscall(SYS_truncate, name, length);
-    if (ours && !done) write_down(LENGTH, inode_at(path), 0, (uint64_t)length, 0, 0, 0, 0);
+    if (!done) write_down(LENGTH, inode_at(path), 0, (uint64_t)length, 0, 0, 0, 0);
     return (int)leave(done);
 }
 
@@ -278,12 +269,12 @@ int truncate64(const char *name, off_t length) { return truncate(name, length); 
 
 int fallocate(int fd, int mode, off_t offset, off_t length) {
     char path[PATH_MAX];
+    if (!of_descriptor(fd, path)) return (int)syscall(SYS_fallocate, fd, mode, offset, length);
     enter();
-    int ours = of_descriptor(fd, path);
-    if (ours && judge(K_RESIZE, path) == FAIL) return (int)leave(-1);
+    if (judge(K_RESIZE, path) == FAIL) return (int)leave(-1);
     long done = syscall(SYS_fallocate, fd, mode, offset, length);
     struct stat now;
-    if (ours && !done && !fstat(fd, &now)) write_down(LENGTH, now.st_ino, 0, (uint64_t)now.st_size, 0, 0, 0, 0);
+    if (!done && !fstat(fd, &now)) write_down(LENGTH, now.st_ino, 0, (uint64_t)now.st_size, 0, 0, 0, 0);
     return (int)leave(done);
 }
 
@@ -293,11 +284,11 @@ int fallocate64(int fd, int mode, off_t offset, off_t length) { return fallocate
 
 static int sync_one(long number, int fd) {
     char path[PATH_MAX];
+    if (!of_descriptor(fd, path)) return (int)syscall(number, fd);
     enter();
-    int ours = of_descriptor(fd, path);
-    if (ours && judge(K_SYNC, path) == FAIL) return (int)leave(-1);
+    if (judge(K_SYNC, path) == FAIL) return (int)leave(-1);
     long done = syscall(number, fd);
-    if (ours && !done) write_down(SYNC, inode_of(fd), 0, 0, path, 0, 0, 0);
+    if (!done) write_down(SYNC, inode_of(fd), 0, 0, path, 0, 0, 0);
     return (int)leave(done);
 }
 
@@ -307,16 +298,18 @@ int fdatasync(int fd) { return sync_one(SYS_fdatasync, fd); }
 /* Counted as no sync of anything: nobody here relies on it, and a model of it would have to know every file. */
 int syncfs(int fd) {
     char path[PATH_MAX];
+    if (!of_descriptor(fd, path)) return (int)syscall(SYS_syncfs, fd);
     enter();
-    if (of_descriptor(fd, path) && judge(K_SYNC, path) == FAIL) return (int)leave(-1);
+    if (judge(K_SYNC, path) == FAIL) return (int)leave(-1);
     return (int)leave(syscall(SYS_syncfs, fd));
 }
 
 /* By its manual it makes nothing durable, so it is not written down. */
 int sync_file_range(int fd, off_t offset, off_t length, unsigned flags) {
     char path[PATH_MAX];
+    if (!of_descriptor(fd, path)) return (int)syscall(SYS_sync_file_range, fd, offset, length, flags);
     enter();
-    if (of_descriptor(fd, path) && judge(K_RANGE, path) == FAIL) return (int)leave(-1);
+    if (judge(K_RANGE, path) == FAIL) return (int)leave(-1);
     return (int)leave(syscall(SYS_sync_file_range, fd, offset, length, flags));
 }
 
@@ -324,8 +317,13 @@ int sync_file_range(int fd, off_t offset, off_t length, unsigned flags) {
 
 static int open_one(int directory, const char *name, int flags, mode_t mode) {
     char path[PATH_MAX];
+    if (!of_name(directory, name, path)) return (int)syscall(SYS_openat, directory, name, flags, mode);
     enter();
-    if (!of_name(directory, name, path)) return (int)leave(syscall(SYS_openat, directory, name, flags, mode));
+    if (!strcmp(path + root_bytes, "/FREEZE")) {
+        /* For ever: what is under way is done and written down, and nothing more happens below the root. */
+        errno = ENOENT;
+        return -1;
+    }
     uint64_t before = inode_at(path);
     if (judge(K_OPEN, path) == FAIL) return (int)leave(-1);
     if ((flags & O_CREAT) && !before && judge(K_CREATE, path) == FAIL) return (int)leave(-1);
@@ -353,11 +351,12 @@ int creat64(const char *name, mode_t mode) { return creat(name, mode); }
 
 int renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags) {
     char old_path[PATH_MAX], new_path[PATH_MAX];
+    if (!of_name(from_directory, from, old_path) || !of_name(to_directory, to, new_path))
+        return (int)syscall(SYS_renameat2, from_directory, from, to_directory, to, flags);
     enter();
-    int ours = of_name(from_directory, from, old_path) & of_name(to_directory, to, new_path);
-    if (ours && judge(K_RENAME, old_path) == FAIL) return (int)leave(-1);
+    if (judge(K_RENAME, old_path) == FAIL) return (int)leave(-1);
     long done = syscall(SYS_renameat2, from_directory, from, to_directory, to, flags);
-    if (ours && !done) write_down(RENAME, inode_at(new_path), 0, 0, old_path, new_path, 0, 0);
+    if (!done) write_down(RENAME, inode_at(new_path), 0, 0, old_path, new_path, 0, 0);
     return (int)leave(done);
 }
 
@@ -368,11 +367,11 @@ int rename(const char *from, const char *to) { return renameat2(AT_FDCWD, from, 
 
 int unlinkat(int directory, const char *name, int flags) {
     char path[PATH_MAX];
+    if (!of_name(directory, name, path)) return (int)syscall(SYS_unlinkat, directory, name, flags);
     enter();
-    int ours = of_name(directory, name, path);
-    if (ours && judge(K_RENAME, path) == FAIL) return (int)leave(-1);
+    if (judge(K_RENAME, path) == FAIL) return (int)leave(-1);
     long done = syscall(SYS_unlinkat, directory, name, flags);
-    if (ours && !done) write_down(REMOVE, 0, 0, 0, path, 0, 0, 0);
+    if (!done) write_down(REMOVE, 0, 0, 0, path, 0, 0, 0);
     return (int)leave(done);
 }
 
@@ -381,11 +380,11 @@ int rmdir(const char *name) { return unlinkat(AT_FDCWD, name, AT_REMOVEDIR); }
 
 int mkdirat(int directory, const char *name, mode_t mode) {
     char path[PATH_MAX];
+    if (!of_name(directory, name, path)) return (int)syscall(SYS_mkdirat, directory, name, mode);
     enter();
-    int ours = of_name(directory, name, path);
-    if (ours && !inode_at(path) && judge(K_CREATE, path) == FAIL) return (int)leave(-1);
+    if (!inode_at(path) && judge(K_CREATE, path) == FAIL) return (int)leave(-1);
     long done = syscall(SYS_mkdirat, directory, name, mode);
-    if (ours && !done) write_down(DIRECTORY, inode_at(path), 0, 0, path, 0, 0, 0);
+    if (!done) write_down(DIRECTORY, inode_at(path), 0, 0, path, 0, 0, 0);
     return (int)leave(done);
 }
 

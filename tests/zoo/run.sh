@@ -13,8 +13,8 @@ trap 'rm -f "$built"' EXIT
 cargo test --workspace --tests --features retold-events/zoo --no-run \
     --message-format=json-render-diagnostics >"$built"
 
-# A defect shows within a few hundred races.
-export RETOLD_SEEDS="${RETOLD_SEEDS:-40}"
+# A defect shows within some hundred races.
+export RETOLD_SEEDS="${RETOLD_SEEDS:-100}"
 python3 - "$built" "$here/defects.txt" <<'PYTHON'
 import json, os, pathlib, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor

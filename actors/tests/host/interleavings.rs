@@ -1,7 +1,8 @@
 //! A turn crashed at every await and at every append of it, and cancels in tens of thousands of orders of things, all in
 //! simulated time: whatever comes when, a run has one end, the answers tell it, and nothing is half done.
 //!
-//! A failure says its seed. `RETOLD_SEED=seed RETOLD_SEEDS=1` repeats it, and a larger `RETOLD_SEEDS` tries more.
+//! A failure says its seed. `RETOLD_SEED=seed RETOLD_SEEDS=1` makes the same choices again; what is read on another thread
+//! may come in another order, so it may take some tries. A larger `RETOLD_SEEDS` tries more.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -26,15 +27,17 @@ use retold_snapshots::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    audit::{audit, check_calls, output},
+    audit::{self, audit, check_calls, output},
     plan::{MOVE_MS, Pace, Plan, noting},
     stage::{Chance, Stage, UNTOLD, is_over, play},
     world::{in_time, message, request, text_of},
 };
 
-/// Seeds tried when the environment says nothing, and races of each.
-const SEEDS: u64 = 1000;
-const RACES: u64 = 20;
+/// Seeds tried when the environment says nothing, and races of each: few, as each is checked from the first event on.
+const SEEDS: u64 = 2500;
+const RACES: u64 = 8;
+/// Of so many seeds one has all its runs replayed, too.
+const REPLAYED: u64 = 4;
 /// After so many, whatever still goes on is cancelled: a model may hang.
 const PATIENCE: u64 = 700;
 /// What clients were told in one race.
@@ -320,7 +323,11 @@ fn life(seed: u64, count: &Count) {
             check(&stage, &plan, &told, count).await;
         }
         stage.answers().await;
-        audit(stage.disk.contents());
+        if seed.is_multiple_of(REPLAYED) {
+            audit(stage.disk.contents());
+        } else {
+            audit::check(stage.disk.contents());
+        }
     });
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The runtime has one thread and polls one task between two turns of the test. An append waits at a gate; when it is
 //! let through, the test's thread stands still until it is written and answered. So the order of things
-//! follows from the seed, but for what is read on another thread: a stream that begins after its run ended, and news of
-//! edited memory. Outside of a race the gate is open, and time is what it always is.
+//! hangs on the machine only where something is read on another thread: a stream that begins after its run has ended,
+//! and who shares a block that was edited. Outside of a race the gate is open, and time is what it always is.
 
 use std::{
     collections::VecDeque,

@@ -106,6 +106,10 @@ impl Directory {
         let path = self.path.join("FORMAT");
         let unusable =
             |source| StoreError::Unusable { dir: self.path.display().to_string(), source };
+        if super::restoring::is_unfinished(&self.path) {
+            let what = "a restore into it was cut off; run `retold restore` into it again";
+            return Err(unusable(io::Error::other(what)));
+        }
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has_log() => {
@@ -118,10 +122,6 @@ impl Directory {
             Ok(1..=FORMAT) => Ok(()),
             Ok(found) if found > FORMAT => {
                 Err(StoreError::NewerFormat { dir, found, known: FORMAT })
-            }
-            Err(_) if super::restoring::is_unfinished(&self.path) => {
-                let what = "a restore into it was cut off; run `retold restore` into it again";
-                Err(unusable(io::Error::other(what)))
             }
             Ok(_) | Err(_) => Err(StoreError::Damaged {
                 place: path.display().to_string(),

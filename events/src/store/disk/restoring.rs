@@ -121,7 +121,8 @@ impl Restoring {
 
 /// Whether a restore into `dir` was cut off.
 pub(super) fn is_unfinished(dir: &Path) -> bool {
-    fs::read_to_string(dir.join("FORMAT")).is_ok_and(|text| text.trim() == MARK)
+    let says = |name| fs::read_to_string(dir.join(name)).is_ok_and(|text| text.trim() == MARK);
+    says("FORMAT") || says("FORMAT.new")
 }
 
 fn check_empty(dir: &Path) -> io::Result<()> {
