@@ -11,7 +11,7 @@ use utoipa::{
     IntoResponses, OpenApi, PartialSchema, ToSchema,
     openapi::{
         Content, Deprecated, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
-        schema::{ObjectBuilder, Schema, SchemaType},
+        schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaType},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -106,6 +106,15 @@ async fn openapi_json(
 
 /// A description as it is sent.
 pub(super) fn encode(description: &Description) -> Bytes {
+    let mut description = description.clone();
+    // What an event tells is of one form for each type, and some forms hold what others do: so of any, not of one.
+    let schemas = description.components.as_mut().map(|components| &mut components.schemas);
+    if let Some(RefOr::T(payload)) = schemas.and_then(|schemas| schemas.get_mut("EventPayload"))
+        && let Schema::OneOf(forms) = payload
+    {
+        let items = std::mem::take(&mut forms.items);
+        *payload = items.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).into();
+    }
     description
         .to_json()
         .map(Bytes::from)

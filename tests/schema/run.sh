@@ -33,6 +33,7 @@ end() {
 }
 trap end EXIT
 
+: >"$scratch/log"
 "$binary" serve --port 0 --data-dir "$scratch/data" >/dev/null 2>"$scratch/log" &
 server=$!
 for _ in $(seq 200); do

@@ -109,7 +109,8 @@ impl Script {
             let count = 1 + random.below(3);
             let (size, number) = (self.size, self.number);
             let events = (1..=count).map(|index| {
-                let bytes = size.event_bytes(number, random);
+                let may_be_huge = index == 1 && number % 5 == 3;
+                let bytes = size.event_bytes(may_be_huge, random);
                 event(expected.0 + index, noise(bytes, random))
             });
             let events = events.collect();
@@ -151,10 +152,10 @@ impl Script {
 }
 
 impl Size {
-    fn event_bytes(self, number: u64, random: &mut Random) -> usize {
+    fn event_bytes(self, may_be_huge: bool, random: &mut Random) -> usize {
         match self {
             Self::Mixed if random.one_in(25) => 60_000 + random.below(200_000) as usize,
-            Self::Huge if number % 5 == 3 => (3 << 20) + random.below(3 << 20) as usize,
+            Self::Huge if may_be_huge => (8 << 20) + random.below(8 << 20) as usize,
             Self::Small | Self::Mixed | Self::Churn | Self::Huge => 20 + random.below(400) as usize,
         }
     }
