@@ -258,6 +258,7 @@ fn write(told: Told<'_>, ledger: &Path, last: u64, closes: bool) -> Result<Answe
     let frozen = ledger.with_file_name("FREEZE");
     let ledger = Arc::new(File::options().append(true).open(ledger)?);
     let log = Log::open(store);
+    let (noted, answered) = channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         while script.number < last {
@@ -267,16 +268,20 @@ fn write(told: Told<'_>, ledger: &Path, last: u64, closes: bool) -> Result<Answe
             for _ in 0..count.min(last - script.number) {
                 let commit = script.next();
                 let (number, ledger) = (script.number, Arc::clone(&ledger));
+                let noted = noted.clone();
                 let permit = log.reserve().await;
                 tickets.push(log.submit(permit, commit, move |answer| {
                     if answer.is_ok() {
                         // A ledger that cannot be written shows as commits that nobody was told of.
                         let _ = (&*ledger).write_all(format!("{number}\n").as_bytes());
                     }
+                    // Durable is a moment before noted.
+                    let _ = noted.send(());
                 }));
             }
             for ticket in tickets {
                 log.durable(ticket).await?;
+                answered.recv()?;
             }
         }
         if closes {

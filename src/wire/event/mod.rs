@@ -1,7 +1,7 @@
 //! Events as clients see them: what is in the log, in words that stay the same while stored types change.
 //!
 //! Every event is shown by a type written for it, so nothing stored is ever serialised to a client. Credentials that a
-//! client put into free JSON or into addresses are hidden ([`redact`]); what was said, configured, counted and timed is
+//! client put into free JSON or into addresses are hidden (`redact`); what was said, configured, counted and timed is
 //! shown in full.
 
 mod agent;
