@@ -2,8 +2,9 @@
 # The bug zoo: switches on one seeded defect after the other and runs the test that has to notice it.
 #
 # `defects.txt` beside this file says which test that is. The same test has to pass while no defect is on, or its
-# failure would prove nothing. A test that fails or hangs with its defect has caught it; one that passes is a hole.
-# The last line is `N passed, N failed`: one for each defect. It needs cargo and Python 3.
+# failure would prove nothing; `RETOLD_SOUND=1` says that they all just have. A test that fails or hangs with its defect
+# has caught it; one that passes is a hole. The last line is `N passed, N failed`: one for each defect. It needs cargo
+# and Python 3.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
@@ -62,11 +63,14 @@ for _, package, target, test in defects:
     if (package, target) not in built:
         sys.exit(f"{sys.argv[2]}: {package} has no tests in {target}, where {test} should be")
 tests = sorted({(package, target, test) for _, package, target, test in defects})
+sound = {}
+if os.environ.get("RETOLD_SOUND"):
+    # All of them have just passed.
+    sound, tests = dict.fromkeys(tests, True), []
 # What the binary knows is compared with the list by a test of its own.
 tests.append(("retold-events", "lib", "defect::tests::every_defect_is_listed_once_and_nothing_else_is"))
 
 with ThreadPoolExecutor(AT_ONCE) as pool:
-    sound = {}
     for of, (how, took, said) in zip(tests, pool.map(lambda of: run(built[of[:2]], of[2], None), tests)):
         sound[of] = how == "ok"
         if how != "ok":
