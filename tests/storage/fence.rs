@@ -66,6 +66,15 @@ async fn a_server_whose_directory_was_replaced_acknowledges_nothing_more_and_end
 }
 
 #[tokio::test]
+async fn a_server_whose_directory_was_replaced_ends_though_nobody_asks_anything() -> Result<()> {
+    let mut stale = Stale::make().await?;
+    stale.first.signal("CONT")?;
+    assert_eq!(stale.first.end(PATIENCE).await?, Some(1), "{}", stale.first.said());
+    assert!(stale.first.said().contains(REPLACED), "{}", stale.first.said());
+    stale.holds_the_second_line().await
+}
+
+#[tokio::test]
 async fn a_server_whose_directory_was_replaced_leaves_no_mark_when_it_is_ended() -> Result<()> {
     let mut stale = Stale::make().await?;
     stale.first.signal("TERM")?;

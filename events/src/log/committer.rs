@@ -4,6 +4,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -20,6 +21,9 @@ const GROUP_EVENTS: usize = 512;
 const GROUP_BYTES: usize = 1 << 20;
 /// Commits in one group, at most.
 const GROUP_COMMITS: usize = 256;
+
+/// Between two looks at the store while there is nothing to write.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Writes groups until the log is closed or the store fails.
 pub(super) fn run(shared: &Shared) {
@@ -39,7 +43,14 @@ pub(super) fn run(shared: &Shared) {
 fn next_group(shared: &Shared) -> Option<Vec<Pending>> {
     let mut queue = shared.lock_queue();
     while queue.waiting.is_empty() && !queue.closing {
-        queue = shared.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        let waited = shared.queued.wait_timeout(queue, LOOK);
+        let (locked, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue = locked;
+        if timeout.timed_out() && queue.waiting.is_empty() {
+            drop(queue);
+            look(shared);
+            queue = shared.lock_queue();
+        }
     }
     let mut group = Vec::new();
     let (mut events, mut bytes) = (0, 0);
@@ -60,6 +71,14 @@ fn next_group(shared: &Shared) -> Option<Vec<Pending>> {
         return None;
     }
     Some(group)
+}
+
+/// Asks the store how it is: what fails beside the groups must not wait for the next one to be told.
+fn look(shared: &Shared) {
+    if let Err(error) = shared.store.check() {
+        tracing::error!(%error, "the store failed; nothing is written any more");
+        fail(shared, &Arc::new(error), Vec::new());
+    }
 }
 
 /// Events and bytes of a commit.

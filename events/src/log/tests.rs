@@ -177,6 +177,20 @@ fn a_full_queue_makes_writers_wait() {
 }
 
 #[test]
+fn a_failure_beside_the_groups_is_told_though_nobody_writes() {
+    runtime().block_on(async {
+        let (log, faults, memory) = log();
+        log.append(commit(agent(1), 0, 1)).await.unwrap();
+        faults.fail_beside(Failure::Full);
+        assert!(matches!(*log.failed().await, StoreError::Full));
+        let error = log.append(commit(agent(1), 1, 1)).await.unwrap_err();
+        assert!(matches!(&error, AppendError::Storage(e) if matches!(**e, StoreError::Full)));
+        log.close().await;
+        assert_eq!(memory.head().position, Position(1));
+    });
+}
+
+#[test]
 fn after_a_failure_everybody_is_told_at_once() {
     runtime().block_on(async {
         let (log, faults, memory) = log();

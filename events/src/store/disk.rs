@@ -382,6 +382,18 @@ impl EventStore for SledStore {
         Ok(Space { free: directory::free_bytes(&self.path)?, reserve: self.reserve })
     }
 
+    fn check(&self) -> Result<(), StoreError> {
+        let mut writer = self.lock_writer();
+        let Writer { state: State::Open, open: Some(Open { keeper, .. }), .. } = &*writer else {
+            return Ok(());
+        };
+        let result = keeper.check().and_then(|()| self.check_that_it_is_ours(&writer));
+        if let Err(error) = &result {
+            writer.state = State::Failed(error.to_string());
+        }
+        result
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         let mut writer = self.lock_writer();
         // Another server's directory must not be marked by us.

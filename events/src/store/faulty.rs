@@ -69,6 +69,7 @@ struct State {
     appends: u64,
     /// The number of the append that fails, when within it, and how.
     failing: Option<(u64, Moment, Failure)>,
+    failing_beside: Option<Failure>,
     hold: Option<Moment>,
     latency: Duration,
     space: Option<Space>,
@@ -107,6 +108,11 @@ impl Faults {
     pub fn fail_append(&self, nth: u64, moment: Moment, failure: Failure) {
         let mut state = self.lock();
         state.failing = Some((state.appends + nth, moment, failure));
+    }
+
+    /// Lets what goes on beside the calls fail.
+    pub fn fail_beside(&self, failure: Failure) {
+        self.lock().failing_beside = Some(failure);
     }
 
     /// Lets every read fail, or none.
@@ -266,6 +272,17 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     fn space(&self) -> io::Result<Space> {
         let pretended = self.faults.lock().space;
         pretended.map_or_else(|| self.inner.space(), Ok)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let mut state = self.faults.lock();
+        match state.failing_beside {
+            Some(failure) => {
+                state.failed = true;
+                Err(failure.error())
+            }
+            None => self.inner.check(),
+        }
     }
 
     fn close(&self) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ mod raw;
 mod shared;
 mod sled;
 pub mod verify;
-mod watch;
+mod watchdog;
 
 use std::{fmt, io, ops::Bound};
 
@@ -127,6 +127,15 @@ pub trait EventStore: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// When the file system does not answer.
     fn space(&self) -> io::Result<Space>;
+
+    /// Whether what goes on beside the calls is well, so that a failure there does not wait for the next group. Only the
+    /// thread that appends may call this.
+    ///
+    /// # Errors
+    /// What failed; then it is as after a failed [`EventStore::append`].
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Closes for writing and syncs what is open. Reads may fail afterwards.
     ///

@@ -73,6 +73,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
         (**self).space()
     }
 
+    fn check(&self) -> Result<(), StoreError> {
+        (**self).check()
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         (**self).close()
     }

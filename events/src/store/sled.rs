@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{KeyRange, StoreError, watch::Watch};
+use super::{KeyRange, StoreError, watchdog::Watchdog};
 
 /// sled's own default before it became 512 KiB: pages up to 2 MiB stay in the synced log.
 const SEGMENT_BYTES: usize = 8 << 20;
@@ -46,7 +46,7 @@ pub(super) struct Tree {
 struct Opened {
     db: ::sled::Db,
     tree: ::sled::Tree,
-    watch: Arc<Watch>,
+    watchdog: Arc<Watchdog>,
     /// Our own handle of the file sled appends to.
     file: File,
 }
@@ -77,12 +77,12 @@ impl Tree {
         sync_directory(path)?;
         let tree = ::sled::Tree::clone(&db);
         let knocked = db.clone();
-        let watch = Watch::start(move || {
+        let watchdog = Watchdog::start(move || {
             // Whoever waits gets the error; this call is there to wake them.
             let _ = catch_unwind(AssertUnwindSafe(|| knocked.flush()));
         })?;
-        let watch = Arc::new(watch);
-        let opened = RwLock::new(Some(Opened { db, tree, watch, file }));
+        let watchdog = Arc::new(watchdog);
+        let opened = RwLock::new(Some(Opened { db, tree, watchdog, file }));
         let opened = Self { path: path.to_owned(), opened };
         opened.warn_of_unsynced_files();
         Ok(opened)
@@ -120,10 +120,10 @@ impl Tree {
     /// Makes all changes of a batch or none. Reads see them at once; durable after the next [`Tree::sync`], and after
     /// a crash before that all batches up to some one are there.
     pub(super) fn apply(&self, changes: Changes) -> Result<(), StoreError> {
-        let (tree, watch) = {
+        let (tree, watchdog) = {
             let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(Opened { tree, watch, .. }) = &*opened else { return Err(closed()) };
-            (tree.clone(), Arc::clone(watch))
+            let Some(Opened { tree, watchdog, .. }) = &*opened else { return Err(closed()) };
+            (tree.clone(), Arc::clone(watchdog))
         };
         let mut batch = ::sled::Batch::default();
         for (key, value) in changes {
@@ -132,14 +132,14 @@ impl Tree {
                 None => batch.remove(key),
             }
         }
-        watch.during(|| self.guarded(|| tree.apply_batch(batch)))
+        watchdog.during(|| self.guarded(|| tree.apply_batch(batch)))
     }
 
     /// Makes durable what was applied before.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(Opened { db, file, watch, .. }) = &*opened else { return Err(closed()) };
-        watch.during(|| self.guarded(|| db.flush()))?;
+        let Some(Opened { db, file, watchdog, .. }) = &*opened else { return Err(closed()) };
+        watchdog.during(|| self.guarded(|| db.flush()))?;
         // sled's flush does not reach the disk: this does.
         file.sync_data().map_err(io_failure)
     }
@@ -147,10 +147,10 @@ impl Tree {
     /// Writes out and lets go of the files.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Opened { db, tree, file, watch }) = opened else { return Ok(()) };
-        watch.during(|| self.guarded(|| db.flush()))?;
+        let Some(Opened { db, tree, file, watchdog }) = opened else { return Ok(()) };
+        watchdog.during(|| self.guarded(|| db.flush()))?;
         // It has a handle of the database, too.
-        drop(watch);
+        drop(watchdog);
         self.guarded(move || {
             drop(tree);
             drop(db);

@@ -72,6 +72,14 @@ impl Keeper {
         }
     }
 
+    /// Whether nothing has failed so far. Waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Keeper::synced`].
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.shared.lock().failure.take().map_or(Ok(()), Err)
+    }
+
     /// Has sled synced for what was applied, and the head file some time after.
     pub(super) fn sync(&self) {
         let mut work = self.shared.lock();

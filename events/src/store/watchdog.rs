@@ -22,7 +22,7 @@ const KNOCKS: u64 = 64;
 
 /// A thread that looks after calls until this is dropped.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Watchdog {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,7 +39,7 @@ struct Shared {
 /// Counts the end of a call, also of one that panics.
 struct Call<'a>(&'a Shared);
 
-impl Watch {
+impl Watchdog {
     /// Begins to look. `knock` may wait as long as the calls do.
     pub(super) fn start(knock: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
         Self::start_with(PAUSE, knock)
@@ -49,7 +49,7 @@ impl Watch {
         let shared = Arc::new(Shared::default());
         let run = Arc::clone(&shared);
         let thread = Builder::new()
-            .name("watch".to_owned())
+            .name("watchdog".to_owned())
             .spawn(move || run.run(pause, &Arc::new(knock)))?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -62,7 +62,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Watchdog {
     fn drop(&mut self) {
         *self.shared.closing.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.shared.changed.notify_all();
@@ -125,12 +125,12 @@ mod tests {
     #[test]
     fn a_call_that_waits_for_a_knock_gets_one() {
         let (sender, knocks) = channel();
-        let watch = Watch::start_with(Duration::from_millis(1), move || {
+        let watchdog = Watchdog::start_with(Duration::from_millis(1), move || {
             // Later knocks find nobody.
             let _ = sender.send(());
         })
         .unwrap();
-        watch.during(|| knocks.recv().unwrap());
+        watchdog.during(|| knocks.recv().unwrap());
     }
 
     #[test]
