@@ -1,7 +1,7 @@
 //! The store on disk: which keys and values a group becomes, and the proof that the log is the one it was.
 //!
 //! Each group is appended to the journal and synced, applied to sled as one atomic batch, noted in the head file, and then
-//! answered. sled is synced when a file of the journal is full; on opening, the groups it lacks are applied from there. Then
+//! answered. sled is synced a little later (`keeper.rs`); on opening, the groups it lacks are applied from there. Then
 //! the log has to hold the group that the head file names, with the same hash over everything before; a longer log is a
 //! group that was never acknowledged and is kept, a shorter or different one is refused. It must not know sled: that is
 //! `sled.rs`.

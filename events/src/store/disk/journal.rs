@@ -2,8 +2,8 @@
 //!
 //! It is what makes a group durable. sled needs three waits for the disk for that and wakes all its threads twice; here it
 //! is one write into space that is already there, and one `fdatasync`. sled gets the same changes in memory, where reads
-//! find them, and is synced by [`super::keeper`] while the next group is written here. After a crash, a group that sled lacks
-//! is taken from here.
+//! find them, and is synced by [`super::keeper`] a little later. After a crash, the groups that sled lacks are taken from
+//! here.
 //!
 //! Two files take turns, so that the last groups are always in one or the other. Each turn begins with a mark that nobody
 //! outside can know, and each record carries it: so what is left of an older turn, or what a client sent to look like a
@@ -36,8 +36,7 @@ use crate::{
     },
 };
 
-/// Bytes of a file before the other one's turn. sled is synced up to the group before the last, so little is needed; a
-/// turn costs a sync more.
+/// Bytes of a file before the other one's turn. Little is needed, since sled is never far behind; a turn costs two syncs.
 const FILE_BYTES: u64 = 4 << 20;
 /// A file grows by so much at a time. The space is written, not reserved, so that a record moves no metadata.
 const GROWTH_BYTES: u64 = 1 << 20;
@@ -227,7 +226,7 @@ pub(super) fn replay(tree: &Tree, dir: &Path, entries: &[Entry]) -> Result<(), S
     }
     for entry in missing {
         pieces::apply(tree, entry.changes.clone())?;
-        // No more than a group of sled's file is ever unsynced: see `pieces.rs`.
+        // One at a time: much that is unsynced is what `keeper.rs` tells of.
         tree.sync()?;
     }
     Ok(())

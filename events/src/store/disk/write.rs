@@ -10,7 +10,7 @@ use std::{
 use bytes::{BufMut, Bytes};
 
 use super::{
-    Open, SledStore, Writer, feed::Group, head::SavedHead, keys::Key, pieces, span, values,
+    Open, SledStore, Writer, feed::Group, head::SavedHead, keeper, keys::Key, pieces, span, values,
 };
 use crate::{
     Seq, StreamId,
@@ -56,14 +56,15 @@ impl SledStore {
     ) -> Result<(), StoreError> {
         let Open { journal, keeper, .. } = writer.open.as_mut().ok_or_else(closed)?;
         if !journal.encode(saved.group, &changes) {
+            keeper.settle()?;
             journal.turn().map_err(io_failure)?;
         }
-        // Beside the sync of sled for the group before.
         journal.append().map_err(io_failure)?;
-        keeper.synced()?;
+        let weight = keeper::weight(&changes);
+        keeper.make_room(weight)?;
         pieces::apply(&self.tree, changes)?;
         writer.head_file.write(&saved).map_err(io_failure)?;
-        keeper.sync();
+        keeper.wrote(weight);
         writer.group = saved.group;
         Ok(())
     }
