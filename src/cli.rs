@@ -10,11 +10,13 @@ mod events;
 mod flags;
 mod progress;
 mod restore;
+mod retry;
 mod runs;
 mod serve;
 mod signals;
 mod target;
 mod verify;
+mod voice;
 
 use std::{
     ffi::OsString, fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Instant,
@@ -22,7 +24,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use self::flags::{ChatFlags, ServeFlags};
+use self::{
+    flags::{ChatFlags, ServeFlags},
+    voice::Voice,
+};
 use crate::config::{Config, ConfigError, Environment, Flags, Inputs, markdown};
 
 const EXIT_CODES: &str = "\
@@ -31,7 +36,7 @@ Exit codes:
   1    failure: the storage failed, the server cannot be reached, the answer failed, the watched run did not complete
   2    the command line or the configuration cannot be used
   3    the data directory cannot be used
-  130  interrupted by Ctrl-C (chat), or forced by a second one (serve)
+  130  interrupted by Ctrl-C (chat, events tail, runs watch), or forced by a second one (serve)
   143  forced by a second SIGTERM (serve)
 
 Data goes to standard output, everything else to standard error. NO_COLOR is honoured.";
@@ -170,15 +175,27 @@ pub(crate) enum Exit {
     Signal(u8),
 }
 
+impl Exit {
+    /// What the shell is told.
+    const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::DataDir => 3,
+            Self::Signal(number) => 128 + number,
+        }
+    }
+
+    /// Ends the process, whatever it is doing.
+    fn now(self) -> ! {
+        std::process::exit(i32::from(self.code()))
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Done => Self::SUCCESS,
-            Exit::Failed => Self::FAILURE,
-            Exit::Usage => Self::from(2),
-            Exit::DataDir => Self::from(3),
-            Exit::Signal(number) => Self::from(128 + number),
-        }
+        Self::from(exit.code())
     }
 }
 
@@ -190,46 +207,56 @@ pub fn run(process: &Process) -> ExitCode {
         Err(error) => {
             // Help goes to standard output and complaints to standard error; neither reader may be there.
             let _ = error.print();
-            if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+            if !error.use_stderr() {
+                return Exit::Done.into();
+            }
+            let json = process.arguments.iter().any(|argument| argument == "--json");
+            Voice { json }.object(complaint(&error), Exit::Usage, serde_json::json!({}));
+            Exit::Usage.into()
         }
     }
 }
 
 fn dispatch(command: Command, process: &Process) -> Exit {
+    let Some((flags, voice)) = needs(&command) else { return print(&markdown()) };
+    let config = match load(process, flags) {
+        Ok(config) => config,
+        Err(error) => return voice.complain(&error, Exit::Usage),
+    };
     match command {
-        Command::Serve(flags) => {
-            with_config(process, flags.0, |config| serve::run(&config, process))
-        }
-        Command::Chat(ChatArgs { agent, model, flags }) => {
-            with_config(process, flags.0, |config| chat::run(&config, agent, model, process))
-        }
-        Command::Events(command) => with_config(process, command.flags().0.clone(), |config| {
-            events::run(&config, command, process)
-        }),
-        Command::Runs(command) => with_config(process, command.flags().0.clone(), |config| {
-            runs::run(&config, command, process)
-        }),
-        Command::Backup(args) => with_config(process, args.flags.0.clone(), |config| {
-            backup::run(&config, &args, process)
-        }),
-        Command::Restore(args) => with_config(process, args.flags.0.clone(), |config| {
-            restore::run(&config, &args, process)
-        }),
-        Command::Verify(args) => with_config(process, args.flags.0.clone(), |config| {
-            verify::run(&config, &args, process)
-        }),
-        Command::Config(ConfigCommand::Show { json, flags }) => {
-            with_config(process, flags.0, |config| print(&shown(&config, json)))
-        }
+        Command::Serve(_) => serve::run(&config, process),
+        Command::Chat(ChatArgs { agent, model, .. }) => chat::run(&config, agent, model, process),
+        Command::Events(command) => events::run(&config, command, process),
+        Command::Runs(command) => runs::run(&config, command, process),
+        Command::Backup(args) => backup::run(&config, &args, process),
+        Command::Restore(args) => restore::run(&config, &args, process),
+        Command::Verify(args) => verify::run(&config, &args, process),
+        Command::Config(ConfigCommand::Show { json, .. }) => print(&shown(&config, json)),
         Command::Config(ConfigCommand::Reference) => print(&markdown()),
     }
 }
 
-fn with_config(process: &Process, flags: Flags, work: impl FnOnce(Config) -> Exit) -> Exit {
-    match load(process, flags) {
-        Ok(config) => work(config),
-        Err(error) => complain(&error, Exit::Usage),
-    }
+/// The flags of settings of a command, and how it tells what went wrong; `None` for one that needs no configuration.
+fn needs(command: &Command) -> Option<(Flags, Voice)> {
+    let (flags, voice) = match command {
+        Command::Serve(flags) => (&flags.0, Voice::PLAIN),
+        Command::Chat(args) => (&args.flags.0, Voice::PLAIN),
+        Command::Events(command) => (&command.flags().0, command.voice()),
+        Command::Runs(command) => (&command.flags().0, command.voice()),
+        Command::Backup(args) => (&args.flags.0, args.voice()),
+        Command::Restore(args) => (&args.flags.0, args.voice()),
+        Command::Verify(args) => (&args.flags.0, args.voice()),
+        Command::Config(ConfigCommand::Show { json, flags }) => (&flags.0, Voice { json: *json }),
+        Command::Config(ConfigCommand::Reference) => return None,
+    };
+    Some((flags.clone(), voice))
+}
+
+/// What clap says is wrong, without its advice on usage.
+fn complaint(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let said = text.split("\n\n").next().unwrap_or_default();
+    said.strip_prefix("error: ").unwrap_or(said).trim().to_owned()
 }
 
 fn load(process: &Process, flags: Flags) -> Result<Config, ConfigError> {

@@ -133,19 +133,30 @@ pub(crate) struct Events {
     client: Client,
     body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
     parser: sse::Parser,
-    ready: std::vec::IntoIter<sse::Event>,
+    ready: std::vec::IntoIter<sse::Told>,
 }
 
 impl Events {
     /// The next event; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Result<sse::Event, ClientError>> {
         loop {
-            if let Some(event) = self.ready.next() {
-                return Some(Ok(event));
+            match self.next_told().await? {
+                Ok(sse::Told::Event(event)) => return Some(Ok(event)),
+                Ok(sse::Told::Id(_)) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// The next event or place in the stream; `None` at its end.
+    pub(crate) async fn next_told(&mut self) -> Option<Result<sse::Told, ClientError>> {
+        loop {
+            if let Some(told) = self.ready.next() {
+                return Some(Ok(told));
             }
             match self.body.next().await? {
                 Ok(bytes) => match self.parser.push(&bytes) {
-                    Ok(events) => self.ready = events.into_iter(),
+                    Ok(told) => self.ready = told.into_iter(),
                     Err(sse::TooLong) => {
                         return Some(Err(nonsense("an event of the stream is too long")));
                     }

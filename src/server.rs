@@ -221,6 +221,7 @@ fn limits(config: &Config) -> Limits {
         header_timeout: config.header_timeout.value,
         idle_timeout: config.idle_timeout.value,
         stall_timeout: config.stall_timeout.value,
+        max_connections: config.max_connections.value,
         ..Limits::default()
     }
 }

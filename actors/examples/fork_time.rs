@@ -168,7 +168,13 @@ impl Writer {
         let (run, step) = (RunId::from_uuid(run), StepId::from_uuid(step));
         let [asked, answered, summary] = [asked, answered, summary].map(MessageId::from_uuid);
         let answer = said(answered, Role::Assistant, "Forty-two, as ever, and here is why.", at);
-        let accepted = run::Accepted { run, input: vec![input()], request: request() };
+        let accepted = run::Accepted {
+            run,
+            input: vec![input()],
+            request: request(),
+            decisions: Vec::new(),
+            client_tools: Vec::new(),
+        };
         self.commit(
             at,
             &[

@@ -1,11 +1,14 @@
 //! An agent: what may be asked of it, and the actor that decides.
 
 pub(crate) mod actor;
+mod attach;
 mod begin;
+mod calls;
 mod compaction;
 mod end;
 mod live;
 mod partial;
+mod pending;
 mod recover;
 mod refresh;
 mod step;
@@ -23,6 +26,7 @@ pub(crate) use begin::{
     bytes_of, count, first_messages, prepare, same_request, stored_boot, system_message,
 };
 pub(crate) use live::{EditedBlocks, Gauges, Live, Shared};
+pub(crate) use pending::PENDING;
 pub(crate) use refresh::{system_compiled, versions};
 pub(crate) use step::wire_parts;
 

@@ -7,6 +7,7 @@ mod fork;
 mod past;
 mod replay;
 mod runs;
+mod tools;
 mod upkeep;
 
 use std::sync::{
@@ -17,7 +18,7 @@ use std::sync::{
 use futures_util::{StreamExt as _, stream};
 use ractor::Actor;
 use retold_events::{
-    AgentId, BlockId,
+    AgentId, BlockId, ToolId,
     log::{Log, Ticket},
     store::{EventStore, StoreError},
 };
@@ -26,6 +27,7 @@ use retold_snapshots::{
     agent::State,
     block,
     query::{self, QueryError},
+    row::ToolRow,
 };
 use tokio::sync::mpsc;
 
@@ -41,7 +43,8 @@ use crate::{
     hub::Hub,
     metrics::{Metrics, Now},
     pasts::Pasts,
-    toolbox::Builtins,
+    tool::{BuiltinTool, registry::Registry},
+    toolbox::Tools,
 };
 
 /// Agents woken or told of something at the same time.
@@ -54,6 +57,8 @@ pub struct AgentView {
     pub state: Arc<State>,
     /// Its blocks, in the order the model sees them.
     pub blocks: Vec<BlockView>,
+    /// Its tools, in the order they were attached.
+    pub tools: Vec<ToolView>,
 }
 
 /// A block as seen at one moment.
@@ -65,12 +70,40 @@ pub struct BlockView {
     pub state: Arc<block::State>,
 }
 
+/// A tool as seen at one moment.
+#[derive(Debug, Clone)]
+pub enum ToolView {
+    /// One that comes with the server.
+    Builtin(&'static BuiltinTool),
+    /// One that a user made.
+    Made {
+        /// Its id.
+        id: ToolId,
+        /// Everything about it, its source, too.
+        row: Arc<ToolRow>,
+    },
+}
+
+impl ToolView {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> ToolId {
+        match self {
+            Self::Builtin(tool) => tool.id,
+            Self::Made { id, .. } => *id,
+        }
+    }
+}
+
 /// A host that could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The read models cannot be read.
     #[error("the runs that were open cannot be found: {0}")]
     OpenRuns(QueryError),
+    /// The read models cannot be read.
+    #[error("the tools cannot be read: {0}")]
+    Tools(QueryError),
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,13 +149,16 @@ impl Host {
     ) -> Result<Self, OpenError> {
         let pasts = Pasts::new(Arc::clone(&store));
         let log = Log::open(store);
+        let tools = Registry::load(log.clone(), options.clone()).await.map_err(OpenError::Tools)?;
+        let tools = Arc::new(tools);
         let (edited, edits) = mpsc::channel(1024);
         let metrics = Arc::<Metrics>::default();
         let shared = Shared {
             hub: Hub::new(log.clone(), Arc::clone(&metrics)),
             blocks: Arc::new(Blocks::new(log.clone(), options.clone())),
             catalog,
-            toolbox: Arc::new(Builtins::new(log.clone(), Arc::clone(&options.clock))),
+            toolbox: Arc::new(Tools::new(log.clone(), Arc::clone(&tools), &options)),
+            tools,
             draining: Arc::new(AtomicBool::new(false)),
             edited,
             host: Arc::new(OnceLock::new()),

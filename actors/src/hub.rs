@@ -136,6 +136,53 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// The number of the last item of a run, where `after` is greater; `None` where there is nothing to complain of.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`] when the log cannot be read.
+    pub(crate) async fn last_if_before(
+        &self,
+        run: RunId,
+        after: u64,
+    ) -> Result<Option<u64>, Refusal> {
+        let live = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
+        if let Some(feed) = live {
+            let last = feed.progress.borrow().last;
+            return Ok((after > last).then_some(last));
+        }
+        let Some(before) = after.checked_sub(1) else { return Ok(None) };
+        // Usually the number is there; only who names one that is not has all of the run looked through for its last.
+        let mut last = self.last_read(run, before).await?.unwrap_or(0);
+        if last >= after {
+            return Ok(None);
+        }
+        while let Some(further) = self.last_read(run, last).await? {
+            last = further;
+        }
+        Ok(Some(last))
+    }
+
+    /// The last number of the next items of a run after a number.
+    async fn last_read(&self, run: RunId, after: u64) -> Result<Option<u64>, Refusal> {
+        let items = read(&self.log, &self.metrics, run, after).await?;
+        Ok(items.last().map(last_seq).filter(|last| *last > after))
+    }
+}
+
+async fn read(log: &Log, metrics: &Metrics, run: RunId, after: u64) -> Result<Vec<Item>, Refusal> {
+    metrics.read_log();
+    let batches = log.read(move |store| store.outputs(run, after, READ_BYTES)).await?;
+    let mut items = Vec::new();
+    for batch in batches {
+        items.extend(decode_items(&batch).map_err(|error| StoreError::Damaged {
+            place: format!("output of {run}"),
+            detail: error.to_string(),
+        })?);
+    }
+    Ok(items)
+}
+
 impl Feed {
     fn break_off(&self, why: &'static str) {
         self.progress.send_modify(|progress| progress.broken = Some(why));
@@ -248,17 +295,7 @@ impl Follow {
     }
 
     async fn read(&self, after: u64) -> Result<Vec<Item>, Refusal> {
-        self.metrics.read_log();
-        let run = self.run;
-        let batches = self.log.read(move |store| store.outputs(run, after, READ_BYTES)).await?;
-        let mut items = Vec::new();
-        for batch in batches {
-            items.extend(decode_items(&batch).map_err(|error| StoreError::Damaged {
-                place: format!("output of {run}"),
-                detail: error.to_string(),
-            })?);
-        }
-        Ok(items)
+        read(&self.log, &self.metrics, self.run, after).await
     }
 
     fn advance(&mut self, items: Arc<[Item]>) -> Arc<[Item]> {

@@ -19,6 +19,7 @@ mod refusal;
 pub mod replay;
 mod rules;
 pub mod run;
+mod runner;
 mod spoken;
 pub mod tool;
 mod toolbox;
@@ -26,7 +27,10 @@ mod turn;
 
 pub use callback::{CallbackResult, Callbacks};
 pub use clock::{Clock, IdSource, ManualClock, SystemClock};
-pub use host::{AgentView, AsOf, BlockView, EventFollow, Fact, Host, LogEvent, OpenError, Scope};
+pub use host::{
+    AgentView, AsOf, BlockView, EventFollow, Fact, Host, LogEvent, OpenError, Scope, ToolView,
+};
 pub use options::Options;
 pub use pasts::Whose;
 pub use refusal::Refusal;
+pub use runner::{Job, Ran, Runner};

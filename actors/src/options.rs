@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Callbacks, Clock, IdSource, SystemClock};
+use crate::{Callbacks, Clock, IdSource, Runner, SystemClock};
 
 /// Bounds and edges of a host.
 #[derive(Debug, Clone)]
@@ -21,8 +21,16 @@ pub struct Options {
     pub cancel_grace: Duration,
     /// How long a handler may wait for an agent's answer that needs no model.
     pub answer_timeout: Duration,
+    /// Tools that users may make. Above it, a further one is refused.
+    pub max_tools: usize,
+    /// Bytes that the source of a tool may have.
+    pub max_tool_source_bytes: usize,
     /// Tells the end of a run to the address its client gave. Without it, runs with such an address are refused.
     pub callbacks: Option<Arc<dyn Callbacks>>,
+    /// Runs users' own tools. Without it, their calls fail and say why.
+    pub runner: Option<Arc<dyn Runner>>,
+    /// How long a tool call may wait for a person or for the client; then it counts as denied.
+    pub approval_timeout: Duration,
 }
 
 impl Default for Options {
@@ -37,7 +45,13 @@ impl Default for Options {
             awake_bytes: 128 << 20,
             cancel_grace: Duration::from_secs(1),
             answer_timeout: Duration::from_secs(30),
+            // All of them are in memory without their sources, some 2 KB each.
+            max_tools: 10_000,
+            max_tool_source_bytes: 1 << 20,
             callbacks: None,
+            runner: None,
+            // Longer than a weekend and a day off.
+            approval_timeout: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

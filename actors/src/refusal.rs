@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use retold_events::{AgentId, RunId, log::AppendError, store::StoreError};
+use retold_events::{AgentId, MessageId, RunId, log::AppendError, store::StoreError};
 use retold_models::ResolveError;
 
 /// Why something was not done.
@@ -32,6 +32,12 @@ pub enum Refusal {
         message: String,
         /// The run that holds it.
         run: Option<RunId>,
+    },
+    /// Tool calls wait for a decision, and this request brings none.
+    #[error("{}", crate::agent::PENDING)]
+    PendingApproval {
+        /// The message that asks.
+        request: MessageId,
     },
     /// The agent has as many open runs as it may have.
     #[error(

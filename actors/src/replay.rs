@@ -13,6 +13,7 @@ mod difference;
 mod output;
 mod prompts;
 mod rows;
+mod tools;
 mod trace;
 mod walk;
 
@@ -22,7 +23,7 @@ use retold_events::{
     AgentId, Position, RunId, Seq, StepId,
     agent::Event,
     codec::DecodeError,
-    run::StepOutcome,
+    run::{StepOutcome, StopReason},
     store::{EventStore, StoreError},
 };
 use retold_snapshots::{
@@ -81,6 +82,8 @@ pub struct ReplayedStep {
     pub model: String,
     /// How it ended.
     pub outcome: StepOutcome,
+    /// Why its run ended with it, if it did.
+    pub stop_reason: Option<StopReason>,
     /// Hash of the prompt that was sent; `None` for a step that failed or was cancelled, of which none is recorded.
     pub recorded: Option<[u8; 16]>,
     /// Hash of the prompt as the replay builds it.
@@ -258,7 +261,7 @@ impl<'a> Replayer<'a> {
         self.rows.before(walk.state(), record, event, &mut self.divergences);
         self.outputs.before(walk.state(), record, event);
         walk.fold(record, event);
-        self.prompts.after(walk.state(), record, event);
+        self.prompts.after(self.store, walk.state(), record, event);
     }
 
     /// The call to the address of a client changes the run's row once more, after its end.

@@ -143,7 +143,8 @@ impl<'a> Solver<'a> {
                 | ToolRuleKind::ContinueLoop
                 | ToolRuleKind::ExitLoop
                 | ToolRuleKind::MaxCount { .. }
-                | ToolRuleKind::RequiredBeforeExit => {}
+                | ToolRuleKind::RequiredBeforeExit
+                | ToolRuleKind::RequiresApproval => {}
             }
         }
         (!prefilled.is_empty()).then_some(prefilled)
@@ -202,7 +203,8 @@ impl<'a> Solver<'a> {
             ToolRuleKind::RunFirst { .. }
             | ToolRuleKind::ContinueLoop
             | ToolRuleKind::ExitLoop
-            | ToolRuleKind::RequiredBeforeExit => true,
+            | ToolRuleKind::RequiredBeforeExit
+            | ToolRuleKind::RequiresApproval => true,
         }
     }
 
@@ -248,9 +250,10 @@ fn mapped<'a>(mapping: &'a [(String, String)], returned: &str) -> Option<&'a str
     exact.or_else(|| mapping.iter().find(|(key, _)| same(key))).map(|(_, tool)| tool.as_str())
 }
 
-/// Whether a model must be kept from calling several tools at once: rules speak of one call after another.
+/// Whether a model must be kept from calling several tools at once: rules speak of one call after another, but for those
+/// that ask a person.
 pub(crate) fn disables_parallel(rules: &[ToolRule]) -> bool {
-    !rules.is_empty()
+    rules.iter().any(|rule| rule.kind != ToolRuleKind::RequiresApproval)
 }
 
 /// The rules an agent of this type gets on top of its client's, unless the client says otherwise: none for the current

@@ -2,7 +2,7 @@
 
 use retold_events::{
     Part, Role,
-    run::{EndStatus, Input, Request},
+    run::{ClientTool, Decision, EndStatus, Input, Request, RunError},
 };
 use retold_snapshots::row::RunRow;
 
@@ -33,16 +33,30 @@ impl NewMessage {
 /// What is sent, and how it is to be run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Send {
-    /// At least one message.
+    /// The messages.
     pub messages: Vec<NewMessage>,
+    /// Answers to calls that wait for a person or for the client; then no message is needed.
+    pub decisions: Vec<Decision>,
+    /// Tools that the client runs itself, in this run.
+    pub client_tools: Vec<ClientTool>,
     /// How it is to be run.
     pub request: Request,
+}
+
+impl Send {
+    /// Messages to an agent that nothing is asked of but an answer.
+    #[must_use]
+    pub const fn new(messages: Vec<NewMessage>, request: Request) -> Self {
+        Self { messages, decisions: Vec::new(), client_tools: Vec::new(), request }
+    }
 }
 
 /// What is sent, ready for the agent.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) input: Vec<Input>,
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) client_tools: Vec<ClientTool>,
     pub(crate) request: Request,
 }
 
@@ -64,4 +78,19 @@ pub enum CancelOutcome {
     AlreadyEnded(EndStatus),
     /// This agent has no such run.
     Unknown,
+}
+
+/// What sort of error it is when the end of the process cut a run short.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
+/// Why a run, and the step it was in, failed that the end of the process cut short.
+#[must_use]
+pub fn interrupted() -> RunError {
+    RunError {
+        error_type: INTERRUPTED.to_owned(),
+        message: "the server stopped while the run was under way; what was sent and said until then is kept; send a new message to go on"
+            .to_owned(),
+        detail: None,
+        retry_after_s: None,
+    }
 }

@@ -1,9 +1,6 @@
 //! Running a tool: the door through which every kind of tool comes into the loop.
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use retold_events::{AgentId, Message, ReturnStatus, ToolCall, ToolId, ToolReturn, log::Log};
@@ -11,9 +8,12 @@ use retold_models::ToolSchema;
 use retold_snapshots::query::{self, MessageSearch};
 
 use crate::{
-    Clock,
+    Clock, Job, Options, Ran, Runner,
     prompt::stock::MESSAGE_SENT,
-    tool::{self, BuiltinKind, memory, memory::MemoryEdit, output, search},
+    tool::{
+        BuiltinKind, BuiltinTool, Known, KnownKind, Source, memory, memory::MemoryEdit, output,
+        registry::Registry, search,
+    },
 };
 
 /// Tools as a turn sees them: what the model may be offered, and what comes of a call.
@@ -23,10 +23,25 @@ pub(crate) trait Toolbox: Debug + Send + Sync + 'static {
     fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema>;
 
     /// The name of the tool with this id.
-    fn name(&self, id: ToolId) -> Option<&str>;
+    fn name(&self, id: ToolId) -> Option<String>;
+
+    /// What a call of this tool does outside the server; `None` for one that has no effect there.
+    fn effect(&self, id: ToolId) -> Option<Effect>;
+
+    /// Characters it may return, at most; `None` for one that bounds itself.
+    fn return_limit(&self, id: ToolId) -> Option<usize>;
 
     /// Runs a call. Dropping the future ends the tool at once. A tool that fails returns an error for the model to read.
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Executed>;
+}
+
+/// What a call does outside the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// Whether it may be made once more when it is not known whether it happened.
+    pub(crate) is_idempotent: bool,
+    /// Whether it may be made while others of its step are.
+    pub(crate) is_parallel: bool,
 }
 
 /// A call about to be run.
@@ -34,7 +49,10 @@ pub(crate) trait Toolbox: Debug + Send + Sync + 'static {
 pub(crate) struct Call<'a> {
     pub(crate) agent: AgentId,
     pub(crate) timezone: &'a str,
+    pub(crate) tool: ToolId,
     pub(crate) call: &'a ToolCall,
+    /// The same for every attempt of this call, and no other call's.
+    pub(crate) key: [u8; 16],
 }
 
 /// What came of a call.
@@ -44,18 +62,25 @@ pub(crate) enum Executed {
     Returned(ToolReturn),
     /// It is an edit of the agent's memory, which takes effect together with the step.
     Memory(MemoryEdit),
+    /// It was not run: a person or the client has to decide first.
+    Waits,
+    /// It was not run: it waits for those that do.
+    Held,
 }
 
-/// The tools that come with the server.
+/// The tools of the server: those that come with it, and those that users made.
 #[derive(Debug)]
-pub(crate) struct Builtins {
+pub(crate) struct Tools {
     log: Log,
     clock: Arc<dyn Clock>,
+    registry: Arc<Registry>,
+    runner: Option<Arc<dyn Runner>>,
 }
 
-impl Builtins {
-    pub(crate) fn new(log: Log, clock: Arc<dyn Clock>) -> Self {
-        Self { log, clock }
+impl Tools {
+    pub(crate) fn new(log: Log, registry: Arc<Registry>, options: &Options) -> Self {
+        let (clock, runner) = (Arc::clone(&options.clock), options.runner.clone());
+        Self { log, clock, registry, runner }
     }
 
     async fn search(&self, call: Call<'_>) -> Result<String, String> {
@@ -76,52 +101,111 @@ impl Builtins {
             .map_err(|error| error.to_string())?;
         Ok(search::render(&found, self.clock.now(), call.timezone))
     }
-}
 
-impl Toolbox for Builtins {
-    fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
-        builtin_schema(id, heartbeat)
+    async fn built_in(&self, tool: &BuiltinTool, call: Call<'_>) -> Executed {
+        let result = match tool.kind {
+            BuiltinKind::SendMessage => Ok(MESSAGE_SENT.to_owned()),
+            BuiltinKind::ConversationSearch => self.search(call).await,
+            BuiltinKind::Memory(kind) => match memory::parse(kind, &call.call.arguments) {
+                Ok(edit) => return Executed::Memory(edit),
+                Err(error) => Err(error),
+            },
+        };
+        Executed::Returned(match result {
+            Ok(content) => returned(call.call, ReturnStatus::Success, content, Vec::new()),
+            Err(error) => failed(call.call, error),
+        })
     }
 
-    fn name(&self, id: ToolId) -> Option<&str> {
-        tool::by_id(id).map(|tool| tool.name)
+    async fn made(&self, known: &Known, call: Call<'_>) -> ToolReturn {
+        match self.run_made(known, call).await {
+            Ok(ran) => ran.into_return(call.call),
+            Err(error) => failed(call.call, error),
+        }
+    }
+
+    async fn run_made(&self, known: &Known, call: Call<'_>) -> Result<Ran, String> {
+        let Some(runner) = &self.runner else { return Err(NO_RUNNER.to_owned()) };
+        let source = self.registry.source(known.id).await.map_err(|error| error.to_string())?;
+        let Some(Source { language, text, requirements }) = source else {
+            return Err("this tool has no source that could be run here".to_owned());
+        };
+        let job = Job {
+            name: known.name.clone(),
+            language,
+            source: text,
+            arguments: call.call.arguments.clone(),
+            requirements,
+            environment: BTreeMap::new(),
+            agent: Some(call.agent),
+            key: call.key,
+            network: known.may_use_network(),
+        };
+        Ok(runner.run(job).await)
+    }
+}
+
+/// What a call of a user's tool meets where none may be run.
+pub(crate) const NO_RUNNER: &str = "this server runs no tools of users: it found no way to keep them in a cage; ask whoever \
+    runs it to look at what `retold doctor` says";
+
+impl Toolbox for Tools {
+    fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
+        self.registry.get(id).map(|known| known.schema(heartbeat).clone())
+    }
+
+    fn name(&self, id: ToolId) -> Option<String> {
+        self.registry.get(id).map(|known| known.name.clone())
+    }
+
+    fn effect(&self, id: ToolId) -> Option<Effect> {
+        let known = self.registry.get(id)?;
+        match &known.kind {
+            KnownKind::Builtin(_) => None,
+            KnownKind::Made(_) => {
+                Some(Effect { is_idempotent: known.is_idempotent(), is_parallel: known.parallel })
+            }
+        }
+    }
+
+    fn return_limit(&self, id: ToolId) -> Option<usize> {
+        let known = self.registry.get(id)?;
+        match &known.kind {
+            KnownKind::Builtin(BuiltinTool { kind: BuiltinKind::ConversationSearch, .. }) => None,
+            KnownKind::Builtin(_) | KnownKind::Made(_) => Some(known.return_char_limit),
+        }
     }
 
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Executed> {
         Box::pin(async move {
-            let Some(tool) = tool::by_name(&call.call.name) else {
-                return Executed::Returned(failed(
-                    call.call,
-                    format!("there is no tool named {:?}", call.call.name),
-                ));
+            let Some(known) = self.registry.get(call.tool) else {
+                let error = format!("the tool {:?} was deleted", call.call.name);
+                return Executed::Returned(failed(call.call, error));
             };
-            let result = match tool.kind {
-                BuiltinKind::SendMessage => Ok(MESSAGE_SENT.to_owned()),
-                BuiltinKind::ConversationSearch => self.search(call).await,
-                BuiltinKind::Memory(kind) => match memory::parse(kind, &call.call.arguments) {
-                    Ok(edit) => return Executed::Memory(edit),
-                    Err(error) => Err(error),
-                },
-            };
-            Executed::Returned(match result {
-                Ok(content) => returned(call.call, ReturnStatus::Success, content, Vec::new()),
-                Err(error) => failed(call.call, error),
-            })
+            match &known.kind {
+                KnownKind::Builtin(tool) => self.built_in(tool, call).await,
+                KnownKind::Made(_) => Executed::Returned(self.made(&known, call).await),
+            }
         })
     }
 }
 
-/// A built-in tool as a model sees it, see [`Toolbox::schema`].
-pub(crate) fn builtin_schema(id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
-    // Built once: every step of every run offers them.
-    static SCHEMAS: LazyLock<Vec<[ToolSchema; 2]>> = LazyLock::new(|| {
-        tool::builtins()
-            .iter()
-            .map(|tool| [false, true].map(|beat| tool::schema(tool, beat)))
-            .collect()
-    });
-    let index = tool::builtins().iter().position(|tool| tool.id == id)?;
-    Some(SCHEMAS[index][usize::from(heartbeat)].clone())
+impl Ran {
+    fn into_return(self, call: &ToolCall) -> ToolReturn {
+        let Self { result, stdout, stderr } = self;
+        let (status, content) = match result {
+            Ok(content) => (ReturnStatus::Success, content),
+            Err(content) => (ReturnStatus::Error, content),
+        };
+        ToolReturn {
+            call_id: call.id.clone(),
+            name: call.name.clone(),
+            status,
+            content,
+            stdout,
+            stderr,
+        }
+    }
 }
 
 /// The return of a call that could not do what was asked.

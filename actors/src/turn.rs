@@ -8,6 +8,7 @@ mod answer;
 mod call;
 mod compact;
 mod report;
+mod resolve;
 mod tools;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
@@ -20,11 +21,13 @@ use retold_events::{
     run::{Request, RunError, StopReason},
 };
 use retold_models::{ModelError, ModelErrorKind};
+use retold_snapshots::run::OpenCalls;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use answer::Answer;
-pub(crate) use report::{Compacted, PartDelta, Partial, Report, ReportKind, StepDone};
+pub(crate) use report::{CallsBegun, Compacted, PartDelta, Partial, Report, ReportKind, StepDone};
+pub(crate) use resolve::{HeldCalls, denied};
 
 pub(crate) use crate::prompt::StepView;
 
@@ -40,6 +43,17 @@ pub(crate) struct Turn {
     pub(crate) shared: Shared,
     pub(crate) actor: ActorRef<Message>,
     pub(crate) token: CancellationToken,
+}
+
+/// What a turn begins with.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// A model call.
+    Step(StepView),
+    /// Calls that an earlier turn had begun.
+    TakeOver(StepView, Box<OpenCalls>),
+    /// Calls that waited for a decision, which has come.
+    Resolve(Box<HeldCalls>),
 }
 
 /// Why a step did not end well.
@@ -62,7 +76,7 @@ pub(crate) struct Failure {
 
 impl Turn {
     /// Runs until the actor says that the run has ended. Begins once `may_begin` fires: when the run is durable.
-    pub(crate) async fn run(mut self, view: StepView, may_begin: oneshot::Receiver<()>) {
+    pub(crate) async fn run(mut self, begin: Begin, may_begin: oneshot::Receiver<()>) {
         if may_begin.await.is_err() {
             return;
         }
@@ -70,7 +84,7 @@ impl Turn {
             self.token = CancellationToken::new();
         }
         // A panic is this run's failure and nobody else's.
-        let cut = match AssertUnwindSafe(self.steps(view)).catch_unwind().await {
+        let cut = match AssertUnwindSafe(self.steps(begin)).catch_unwind().await {
             Ok(cut) => cut,
             Err(_) => Cut::Failed(Box::new(Failure::internal(
                 "the turn panicked; the server's log has the details",
@@ -84,19 +98,39 @@ impl Turn {
     }
 
     /// One step after the other, until the actor gives no further one.
-    async fn steps(&self, mut view: StepView) -> Cut {
+    async fn steps(&self, begin: Begin) -> Cut {
+        let first = match begin {
+            Begin::Step(view) => Ok(view),
+            Begin::TakeOver(view, calls) => self.first_taken_over(view, &calls).await,
+            Begin::Resolve(held) => self.resolve(*held).await,
+        };
+        let mut view = match first {
+            Ok(view) => view,
+            Err(cut) => return cut,
+        };
         loop {
-            let done = match self.step(&mut view).await {
-                Ok(done) => done,
-                Err(cut) => return cut,
+            let next = match self.step(&mut view).await {
+                Ok(done) => self.hand_in(done).await,
+                Err(cut) => Err(cut),
             };
-            let (reply, next) = oneshot::channel();
-            self.report(ReportKind::Done(Box::new(done), reply));
-            match next.await {
-                Ok(Some(next)) => view = view.followed_by(next),
-                Ok(None) | Err(_) => return Cut::Abandoned,
+            match next {
+                Ok(next) => view = view.followed_by(next),
+                Err(cut) => return cut,
             }
         }
+    }
+
+    async fn first_taken_over(&self, view: StepView, calls: &OpenCalls) -> Result<StepView, Cut> {
+        let Some(said) = &calls.said else { return Err(Cut::Abandoned) };
+        let done = self.take_over(&view, calls, said).await?;
+        Ok(view.followed_by(self.hand_in(done).await?))
+    }
+
+    /// Reports a step and gives the next one's view.
+    async fn hand_in(&self, done: StepDone) -> Result<StepView, Cut> {
+        let (reply, next) = oneshot::channel();
+        self.report(ReportKind::Done(Box::new(done), reply));
+        next_view(next).await
     }
 
     fn report(&self, kind: ReportKind) {
@@ -108,6 +142,10 @@ impl Turn {
     fn now(&self) -> retold_events::Timestamp {
         self.shared.options.clock.now()
     }
+}
+
+async fn next_view(next: oneshot::Receiver<Option<StepView>>) -> Result<StepView, Cut> {
+    next.await.ok().flatten().ok_or(Cut::Abandoned)
 }
 
 impl Failure {

@@ -52,6 +52,12 @@ pub enum Event {
     FeedbackGiven(run::FeedbackGiven),
     /// It came to be as a fork of another agent.
     Forked(Forked),
+    /// Tool calls with effects are about to be made.
+    ToolsCalled(run::ToolsCalled),
+    /// A tool call with effects returned.
+    ToolReturned(run::ToolReturned),
+    /// Tool calls that waited for a decision have their returns.
+    CallsResolved(run::CallsResolved),
 }
 
 /// An agent came to be.
@@ -369,4 +375,6 @@ pub enum ToolRuleKind {
     },
     /// The loop may not end before it was called.
     RequiredBeforeExit,
+    /// A person has to agree to each call of it.
+    RequiresApproval,
 }

@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Encoded, EventType, agent, block, output::Item, run};
+use crate::{Encoded, EventType, agent, block, output::Item, run, tool};
 
 /// Version of the item format. Golden bytes hold it still.
 const ITEMS_VERSION: u8 = 1;
@@ -91,7 +91,7 @@ stored! {
         109 ContextCompacted(agent::ContextCompacted) v 1 after Nothing;
         110 Deleted(agent::Deleted) v 1 after Nothing;
         111 Forked(agent::Forked) v 1 after Nothing;
-        201 RunAccepted(run::Accepted) v 1 after Nothing;
+        201 RunAccepted(run::Accepted) v 2 after run::v1::Accepted;
         202 RunStarted(run::Started) v 1 after Nothing;
         203 StepStarted(run::StepStarted) v 1 after Nothing;
         204 StepEnded(run::StepEnded) v 1 after Nothing;
@@ -100,6 +100,9 @@ stored! {
         207 CallbackSent(run::CallbackSent) v 1 after Nothing;
         208 RunDeleted(run::Deleted) v 1 after Nothing;
         209 FeedbackGiven(run::FeedbackGiven) v 1 after Nothing;
+        210 ToolsCalled(run::ToolsCalled) v 1 after Nothing;
+        211 ToolReturned(run::ToolReturned) v 1 after Nothing;
+        212 CallsResolved(run::CallsResolved) v 1 after Nothing;
     }
 }
 
@@ -109,6 +112,14 @@ stored! {
         302 Edited(block::Edited) v 2 after block::v1::Edited;
         303 Deleted(block::Deleted) v 2 after block::v1::Deleted;
         304 Forked(block::Forked) v 1 after Nothing;
+    }
+}
+
+stored! {
+    tool::Event {
+        401 Created(tool::Created) v 1 after Nothing;
+        402 Updated(tool::Updated) v 1 after Nothing;
+        403 Deleted(tool::Deleted) v 1 after Nothing;
     }
 }
 
@@ -123,6 +134,7 @@ macro_rules! older {
 }
 
 older! {
+    run::v1::Accepted = v 1 after Nothing;
     block::v1::Created = v 1 after Nothing;
     block::v1::Edited = v 1 after Nothing;
     block::v1::Deleted = v 1 after Nothing;
@@ -162,9 +174,10 @@ first_versions! {
     agent::Created, agent::Configured, agent::BlockAttached, agent::BlockDetached, agent::ToolAttached,
     agent::ToolDetached, agent::SystemCompiled, agent::ContextReplaced, agent::ContextCompacted, agent::Deleted,
     agent::Forked,
-    run::Accepted, run::Started, run::StepStarted, run::StepEnded, run::CancelRequested, run::Ended,
-    run::CallbackSent, run::Deleted, run::FeedbackGiven,
+    run::v1::Accepted, run::Started, run::StepStarted, run::StepEnded, run::CancelRequested, run::Ended,
+    run::CallbackSent, run::Deleted, run::FeedbackGiven, run::ToolsCalled, run::ToolReturned, run::CallsResolved,
     block::v1::Created, block::v1::Edited, block::v1::Deleted, block::Forked,
+    tool::Created, tool::Updated, tool::Deleted,
 }
 
 fn encode_payload<P: Payload>(event_type: EventType, payload: &P) -> Encoded {
@@ -208,9 +221,11 @@ pub fn encode_items(items: &[Item]) -> Bytes {
 pub fn decode_items(bytes: &[u8]) -> Result<Vec<Item>, DecodeError> {
     let malformed = |detail: String| DecodeError::Malformed { event_type: 0, detail };
     match bytes.split_first() {
-        Some((&ITEMS_VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|error| malformed(error.to_string()))
-        }
+        Some((&ITEMS_VERSION, rest)) => match postcard::take_from_bytes(rest) {
+            Ok((items, [])) => Ok(items),
+            Ok((_, rest)) => Err(malformed(format!("{} bytes too many", rest.len()))),
+            Err(error) => Err(malformed(error.to_string())),
+        },
         Some((&version, _)) => Err(DecodeError::UnknownVersion {
             event_type: 0,
             version: version.into(),

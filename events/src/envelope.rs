@@ -168,24 +168,74 @@ fn take<const N: usize>(header: &mut &[u8]) -> [u8; N] {
     taken
 }
 
+/// `data` as an envelope whose length and checksum are right; `None` when it is too short for one.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn with_its_checksum(data: &[u8]) -> Option<Vec<u8>> {
+    let end = data.len().checked_sub(CRC_BYTES).filter(|&end| end >= HEADER_BYTES)?;
+    let mut whole = data[..end].to_vec();
+    let length = u32::try_from(end - HEADER_BYTES).ok()?;
+    whole[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
+    whole.put_u32(crc32fast::hash(&whole));
+    Some(whole)
+}
+
+/// An envelope around each payload.
+#[cfg(test)]
+pub(crate) fn samples(payloads: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let uuid = Uuid::from_u128(7);
+    let streams = [
+        StreamId::Agent(crate::AgentId::from_uuid(uuid)),
+        StreamId::Block(crate::BlockId::from_uuid(uuid)),
+    ];
+    let written = payloads.iter().zip(1..).zip(streams.into_iter().cycle());
+    written
+        .map(|((payload, number), stream)| {
+            let place = Place {
+                stream,
+                seq: Seq(number),
+                position: Position(number),
+                epoch: 1,
+                previous: [5; 16],
+            };
+            let event = NewEvent {
+                id: Ulid::from(u128::from(number)),
+                causation: Ulid::nil(),
+                run: number.is_multiple_of(2).then(|| RunId::from_uuid(uuid)),
+                at: Timestamp::from_micros(1),
+                encoded: Encoded {
+                    event_type: EventType(101),
+                    version: 1,
+                    payload: Bytes::from(payload.clone()),
+                },
+            };
+            let mut bytes = Vec::new();
+            write(&mut bytes, &place, &event);
+            bytes
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AgentId, BlockId};
+    use crate::{AgentId, BlockId, ToolId};
 
     prop_compose! {
         fn envelopes()(
-            stream in any::<([u8; 16], bool)>(),
+            stream in any::<([u8; 16], u8)>(),
             numbers in any::<(u64, u64, u32, u16, u16)>(),
             ids in any::<(u128, u128, u128, u128)>(),
             at in any::<i64>(),
             payload in prop::collection::vec(any::<u8>(), 0..200),
         ) -> (Place, NewEvent) {
             let uuid = Uuid::from_bytes(stream.0);
-            let agent = StreamId::Agent(AgentId::from_uuid(uuid));
-            let stream = if stream.1 { agent } else { StreamId::Block(BlockId::from_uuid(uuid)) };
+            let stream = match stream.1 % 3 {
+                0 => StreamId::Agent(AgentId::from_uuid(uuid)),
+                1 => StreamId::Block(BlockId::from_uuid(uuid)),
+                _ => StreamId::Tool(ToolId::from_uuid(uuid)),
+            };
             let (seq, position, epoch, event_type, version) = numbers;
             let place = Place {
                 stream,

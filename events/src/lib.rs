@@ -9,6 +9,8 @@ pub mod block;
 pub mod codec;
 pub mod defect;
 mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod id;
 mod json;
 pub mod log;
@@ -18,6 +20,7 @@ mod record;
 pub mod run;
 pub mod store;
 mod time;
+pub mod tool;
 
 pub use id::{
     AgentId, BlockId, ConversationId, MalformedId, MessageId, RunId, StepId, ToolId, next_uuid,

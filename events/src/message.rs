@@ -54,6 +54,8 @@ pub enum Role {
     Tool,
     /// The stand-in for messages that left the context window.
     Summary,
+    /// The model, with calls that wait for a person or for the client. While it is the last of its thread, they wait.
+    Approval,
 }
 
 /// One part of a message.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::{
-    AgentId, BlockId, RunId, Timestamp,
+    AgentId, BlockId, RunId, Timestamp, ToolId,
     codec::{DecodeError, Event},
 };
 
@@ -36,6 +36,8 @@ pub enum StreamId {
     Agent(AgentId),
     /// A block.
     Block(BlockId),
+    /// A tool that a user made.
+    Tool(ToolId),
 }
 
 impl StreamId {
@@ -48,6 +50,7 @@ impl StreamId {
         let (tag, id) = match self {
             Self::Agent(id) => (1, id.uuid()),
             Self::Block(id) => (2, id.uuid()),
+            Self::Tool(id) => (3, id.uuid()),
         };
         let mut bytes = [0; Self::BYTES];
         bytes[0] = tag;
@@ -63,6 +66,7 @@ impl StreamId {
         match tag {
             1 => Some(Self::Agent(AgentId::from_uuid(uuid))),
             2 => Some(Self::Block(BlockId::from_uuid(uuid))),
+            3 => Some(Self::Tool(ToolId::from_uuid(uuid))),
             _ => None,
         }
     }

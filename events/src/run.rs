@@ -1,6 +1,13 @@
 //! What can happen to a run and its steps. These are facts of the agent's stream.
 
+mod call;
+pub(crate) mod v1;
+
 use serde::{Deserialize, Serialize};
+
+pub use call::{
+    CallsResolved, ClientTool, Decision, Intent, Resolution, Said, ToolReturned, ToolsCalled,
+};
 
 use crate::{ConversationId, JsonText, Message, MessageId, Part, Role, RunId, StepId, Timestamp};
 
@@ -13,6 +20,10 @@ pub struct Accepted {
     pub input: Vec<Input>,
     /// How it was asked for.
     pub request: Request,
+    /// Answers to the calls that wait for a person or for the client.
+    pub decisions: Vec<Decision>,
+    /// Tools that the client runs itself, for this run.
+    pub client_tools: Vec<ClientTool>,
 }
 
 /// One message sent to an agent, before it has a place in the history.

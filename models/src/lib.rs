@@ -6,6 +6,8 @@
 
 mod anthropic;
 mod catalog;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 #[cfg(test)]
 mod harness;
 mod http;

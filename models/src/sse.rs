@@ -61,10 +61,11 @@ impl Parser {
         mut bytes: &[u8],
         mut sink: impl FnMut(Event),
     ) -> Result<(), TooLong> {
-        if mem::take(&mut self.after_cr) && !bytes.is_empty() {
-            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
-        } else if bytes.is_empty() {
+        if bytes.is_empty() {
             return Ok(());
+        }
+        if mem::take(&mut self.after_cr) {
+            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
         while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             self.extend_line(&bytes[..end])?;
@@ -188,6 +189,12 @@ mod tests {
         {
             assert_eq!(parse(&[stream.as_bytes()]), [data("a"), data("b")], "{stream:?}");
         }
+    }
+
+    #[test]
+    fn nothing_between_the_two_bytes_of_a_line_end_does_not_make_it_two() {
+        let named = Event { name: "a".to_owned(), data: "b".to_owned() };
+        assert_eq!(parse(&[b"event: a\r", b"", b"\ndata: b\r\n\r\n"]), [named]);
     }
 
     #[test]

@@ -73,7 +73,13 @@ fn turn_events(turn: u128, at: Timestamp) -> Vec<Event> {
     let answer = message(answered, Role::Assistant, "Forty-two, as ever, and here is why.", at);
     let usage = run::Usage { prompt_tokens: 900, completion_tokens: 30, ..run::Usage::default() };
     let mut events = vec![
-        Event::RunAccepted(run::Accepted { run, input: vec![input()], request: request() }),
+        Event::RunAccepted(run::Accepted {
+            run,
+            input: vec![input()],
+            request: request(),
+            decisions: vec![],
+            client_tools: vec![],
+        }),
         Event::RunStarted(run::Started { run, attempt: 1, input_ids: vec![asked] }),
         Event::StepStarted(run::StepStarted {
             run,

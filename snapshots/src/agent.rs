@@ -6,7 +6,7 @@ mod project;
 use std::{collections::BTreeMap, sync::Arc};
 
 use retold_events::{
-    AgentId, BlockId, ConversationId, Message, MessageId, RunId, Timestamp, ToolId,
+    AgentId, BlockId, ConversationId, Message, MessageId, RunId, StepId, Timestamp, ToolId,
     agent::{Config, ContextCompacted, ContextReplaced, Created, Event, SystemCompiled},
     defect::Defect,
     run::{self, StepOutcome, StopReason},
@@ -19,7 +19,7 @@ pub use project::{apply_and_project, project};
 use crate::{
     Thread,
     row::RunRow,
-    run::{OpenRun, OpenStep, StartedRun},
+    run::{OpenCalls, OpenRun, OpenStep, StartedRun},
 };
 
 /// An agent: configuration, memory, what is in context, what is under way. History and ended runs are in rows.
@@ -184,7 +184,10 @@ pub fn apply(state: &mut State, at: Timestamp, event: &Event) {
         | Event::RunEnded(_)
         | Event::CallbackSent(_)
         | Event::RunDeleted(_)
-        | Event::FeedbackGiven(_) => apply_run(state, at, event),
+        | Event::FeedbackGiven(_)
+        | Event::ToolsCalled(_)
+        | Event::ToolReturned(_)
+        | Event::CallsResolved(_) => apply_run(state, at, event),
     }
 }
 
@@ -268,6 +271,17 @@ fn apply_run(state: &mut State, at: Timestamp, event: &Event) {
             }
         }
         Event::StepEnded(ended) => apply_step_ended(state, ended),
+        Event::ToolsCalled(called) => {
+            if let Some(run) = state.open_runs.get_mut(&called.run) {
+                run.calls = Some(OpenCalls::new(called));
+            }
+        }
+        Event::ToolReturned(returned) => {
+            if let Some(calls) = open_calls(state, returned.run, returned.step) {
+                calls.returned.push(returned.returned.clone());
+            }
+        }
+        Event::CallsResolved(resolved) => apply_resolved(state, resolved),
         Event::CancelRequested(requested) => {
             if let Some(run) = state.open_runs.get_mut(&requested.run) {
                 run.cancel_requested = true;
@@ -290,9 +304,12 @@ fn open_run(at: Timestamp, accepted: &run::Accepted) -> OpenRun {
         accepted_at: at,
         input: Arc::new(accepted.input.clone()),
         request: Arc::new(accepted.request.clone()),
+        decisions: Arc::new(accepted.decisions.clone()),
+        client_tools: Arc::new(accepted.client_tools.clone()),
         started: None,
         input_entered: false,
         step: None,
+        calls: None,
         steps: 0,
         usage: run::Usage::default(),
         context_tokens: 0,
@@ -301,6 +318,20 @@ fn open_run(at: Timestamp, accepted: &run::Accepted) -> OpenRun {
         tools_called: Vec::new(),
         interleaved: false,
     }
+}
+
+fn open_calls(state: &mut State, run: RunId, step: StepId) -> Option<&mut OpenCalls> {
+    state.open_runs.get_mut(&run)?.calls.as_mut().filter(|calls| calls.step == step)
+}
+
+/// The returns of calls that waited enter the thread that they waited in.
+fn apply_resolved(state: &mut State, resolved: &run::CallsResolved) {
+    let message = &resolved.message;
+    if let Some(open) = state.open_runs.get_mut(&resolved.run) {
+        open.calls = None;
+        open.extend_range(std::slice::from_ref(message));
+    }
+    state.enter(resolved.run, message.conversation, vec![message.clone()]);
 }
 
 fn open_step(at: Timestamp, started: &run::StepStarted) -> OpenStep {
@@ -322,6 +353,7 @@ fn apply_step_ended(state: &mut State, ended: &run::StepEnded) {
     entering.extend(ended.messages.iter().cloned());
     open.input_entered |= ended.input_enters;
     open.step = None;
+    open.calls = None;
     open.interleaved &= entering.is_empty();
     open.usage.add(&ended.usage);
     open.extend_range(&entering);

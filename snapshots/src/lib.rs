@@ -14,6 +14,7 @@ pub mod row;
 pub mod run;
 mod saved;
 mod thread;
+pub mod tool;
 pub mod verify;
 
 pub use saved::{FOLD_VERSION, SavedStateError};

@@ -1,7 +1,7 @@
 //! Folding an aggregate from its newest usable saved state and the events after it.
 
 use retold_events::{
-    AgentId, BlockId, Position, Record, Seq, StreamId, Timestamp,
+    AgentId, BlockId, Position, Record, Seq, StreamId, Timestamp, ToolId,
     codec::{DecodeError, Event as _},
     defect::Defect,
     store::{EventStore, SavedState, StoreError},
@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     agent::{self, MAX_ANCESTORS},
-    block, saved,
+    block, saved, tool,
 };
 
 /// Events read from the store at a time.
@@ -45,7 +45,7 @@ pub struct Loaded<S> {
     pub folded: u64,
 }
 
-/// An aggregate's way of folding, for [`agent()`] and [`block()`].
+/// An aggregate's way of folding, for [`agent()`], [`block()`] and [`tool()`].
 pub trait Aggregate: Serialize + DeserializeOwned + Sized {
     /// Its events.
     type Event: retold_events::codec::Event;
@@ -125,12 +125,40 @@ impl Aggregate for block::State {
     ) -> Option<Self> {
         match stream {
             StreamId::Block(id) => Self::begin(id, at, event),
-            StreamId::Agent(_) => None,
+            StreamId::Agent(_) | StreamId::Tool(_) => None,
         }
     }
 
     fn fold(&mut self, at: Timestamp, event: &Self::Event) {
         block::apply(self, at, event);
+    }
+}
+
+impl Aggregate for tool::State {
+    type Event = retold_events::tool::Event;
+
+    fn stream(&self) -> StreamId {
+        StreamId::Tool(self.id)
+    }
+
+    fn origin(_: &Self::Event) -> Option<(StreamId, Seq)> {
+        None
+    }
+
+    fn begin(
+        stream: StreamId,
+        at: Timestamp,
+        event: &Self::Event,
+        _: Option<&Self>,
+    ) -> Option<Self> {
+        match stream {
+            StreamId::Tool(id) => Self::begin(id, at, event),
+            StreamId::Agent(_) | StreamId::Block(_) => None,
+        }
+    }
+
+    fn fold(&mut self, at: Timestamp, event: &Self::Event) {
+        tool::apply(self, at, event);
     }
 }
 
@@ -158,6 +186,18 @@ pub fn block(
     load(store, StreamId::Block(id), until)
 }
 
+/// A tool that a user made as it stands, or as it stood at `until`. `None` when there was none.
+///
+/// # Errors
+/// As [`agent()`].
+pub fn tool(
+    store: &dyn EventStore,
+    id: ToolId,
+    until: Option<Position>,
+) -> Result<Option<Loaded<tool::State>>, LoadError> {
+    load(store, StreamId::Tool(id), until)
+}
+
 /// An agent as it stood after event `until` of its stream, or as it stands when it has not come so far.
 ///
 /// # Errors
@@ -177,6 +217,15 @@ pub(crate) fn block_to(
     until: Seq,
 ) -> Result<Option<Loaded<block::State>>, LoadError> {
     load_to(store, StreamId::Block(id), until)
+}
+
+/// A tool as it stood after event `until` of its stream.
+pub(crate) fn tool_to(
+    store: &dyn EventStore,
+    id: ToolId,
+    until: Seq,
+) -> Result<Option<Loaded<tool::State>>, LoadError> {
+    load_to(store, StreamId::Tool(id), until)
 }
 
 /// Packs a state for [`retold_events::store::Commit::snapshots`].

@@ -72,6 +72,8 @@ impl Tables {
     pub const RUNS: Self = Self::of(&[Table::Runs, Table::AgentRuns, Table::OpenRuns]);
     /// What lists of steps are answered from.
     pub const STEPS: Self = Self::of(&[Table::RunSteps, Table::Steps, Table::Feedback]);
+    /// What lists of tools are answered from.
+    pub const TOOLS: Self = Self::of(&[Table::Tools, Table::ToolSources]);
     /// What the list of tags is answered from.
     pub const TAGS: Self = Self::of(&[Table::Tags]);
 

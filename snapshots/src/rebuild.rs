@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use retold_events::{
-    AgentId, BlockId, Position, Record, StreamId, Timestamp,
+    AgentId, BlockId, JsonText, Position, Record, StreamId, Timestamp, ToolId,
     agent::Event,
     store::{EventStore, RowChange, Table},
 };
@@ -17,6 +17,7 @@ use retold_events::{
 use crate::{
     agent, block,
     load::{self, Aggregate, LoadError, understood},
+    tool,
 };
 
 pub use self::refill::{Refill, Unreadable};
@@ -57,11 +58,12 @@ pub fn rebuild(store: &dyn EventStore) -> Result<Rows, LoadError> {
 pub(crate) struct Projector {
     agents: BTreeMap<AgentId, agent::State>,
     blocks: BTreeMap<BlockId, block::State>,
+    tools: BTreeMap<ToolId, tool::State>,
     light: bool,
 }
 
 impl Projector {
-    /// One that remembers little of each agent and block, for folding very many: every row is right but those of messages.
+    /// One that remembers little of each agent, block and tool, for folding very many: every row is right but those of messages.
     pub(crate) fn light() -> Self {
         Self { light: true, ..Self::default() }
     }
@@ -78,6 +80,7 @@ impl Projector {
         match record.stream {
             StreamId::Agent(id) => self.agent(store, id, record),
             StreamId::Block(id) => self.block(id, record),
+            StreamId::Tool(id) => self.tool(id, record),
         }
     }
 
@@ -86,9 +89,9 @@ impl Projector {
         self.agents.get(&id)
     }
 
-    /// How many agents and blocks it remembers.
+    /// How many agents, blocks and tools it remembers.
     pub(crate) fn count(&self) -> usize {
-        self.agents.len() + self.blocks.len()
+        self.agents.len() + self.blocks.len() + self.tools.len()
     }
 
     fn agent(
@@ -127,6 +130,27 @@ impl Projector {
             && let Some(state) = self.blocks.get_mut(&id)
         {
             state.block.value.clear();
+        }
+        Ok(changes)
+    }
+
+    fn tool(&mut self, id: ToolId, record: &Record) -> Result<Vec<RowChange>, LoadError> {
+        let event = understood::<tool::State>(record)?;
+        let created_at = self.tools.get(&id).map(|state| state.created_at);
+        let changes = tool::project(id, created_at, record.at, &event);
+        match self.tools.entry(id) {
+            Entry::Occupied(mut known) => tool::apply(known.get_mut(), record.at, &event),
+            Entry::Vacant(new) => {
+                if let Some(state) = tool::State::begin(id, record.at, &event) {
+                    new.insert(state);
+                }
+            }
+        }
+        if self.light
+            && let Some(state) = self.tools.get_mut(&id)
+        {
+            state.tool.source = None;
+            state.tool.schema = JsonText::empty_object();
         }
         Ok(changes)
     }

@@ -11,6 +11,7 @@ use retold_events::{
         EndStatus, Ended, Feedback, Request, RunError, StepEnded, StepOutcome, StepTiming,
         StopReason, Usage,
     },
+    tool::Tool,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -111,6 +112,17 @@ impl AgentRow {
 pub struct BlockRow {
     /// Everything about it.
     pub block: Block,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A tool that a user made. As a row it has no source: that is a row of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolRow {
+    /// Everything about it.
+    pub tool: Tool,
     /// When it came to be.
     pub created_at: Timestamp,
     /// When it last changed.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use retold_events::{
-    Message, MessageId, RunId, StepId, Timestamp,
-    run::{Input, Request, Usage},
+    Message, MessageId, RunId, StepId, Timestamp, ToolReturn,
+    run::{ClientTool, Decision, Input, Intent, Request, Said, ToolsCalled, Usage},
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,12 +23,18 @@ pub struct OpenRun {
     pub input: Arc<Vec<Input>>,
     /// How it was asked for.
     pub request: Arc<Request>,
+    /// Its answers to calls that wait in the thread.
+    pub decisions: Arc<Vec<Decision>>,
+    /// Tools that the client runs itself.
+    pub client_tools: Arc<Vec<ClientTool>>,
     /// Set when its turn has come.
     pub started: Option<StartedRun>,
     /// Whether the input is part of the thread.
     pub input_entered: bool,
     /// The step under way.
     pub step: Option<OpenStep>,
+    /// The calls with effects that were meant and are not all part of the thread yet.
+    pub calls: Option<OpenCalls>,
     /// Model calls made, the one under way included.
     pub steps: u32,
     /// Tokens of the steps that ended.
@@ -74,6 +80,30 @@ pub struct OpenStep {
     pub context_window: u32,
     /// When it began.
     pub at: Timestamp,
+}
+
+/// Calls with effects, from their intent until their returns are part of the thread.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenCalls {
+    /// The step that made them.
+    pub step: StepId,
+    /// What the model said with them; `None` for calls that waited in the thread.
+    pub said: Option<Arc<Said>>,
+    /// Those with effects, in their order.
+    pub intents: Vec<Intent>,
+    /// What came back so far.
+    pub returned: Vec<ToolReturn>,
+}
+
+impl OpenCalls {
+    pub(crate) fn new(called: &ToolsCalled) -> Self {
+        Self {
+            step: called.step,
+            said: called.said.clone().map(Arc::new),
+            intents: called.intents.clone(),
+            returned: Vec::new(),
+        }
+    }
 }
 
 impl OpenRun {

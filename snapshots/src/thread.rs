@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::Vector;
-use retold_events::{Image, Message, Part, Timestamp, agent::BlockVersion};
+use retold_events::{Image, Message, Part, Role, Timestamp, ToolCall, agent::BlockVersion};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One message thread. Only what is in context is held; the history is in the message rows.
@@ -40,6 +40,27 @@ impl Thread {
             bytes: rest.iter().map(bytes).sum(),
             context_tokens: 0,
         }
+    }
+
+    /// The message whose calls wait for a person or for the client; `None` when nothing waits.
+    #[must_use]
+    pub fn pending(&self) -> Option<&Arc<Message>> {
+        self.context.last().filter(|message| message.role == Role::Approval)
+    }
+
+    /// All calls of the step that waits: those that wait, and those that are made with them.
+    #[must_use]
+    pub fn held_calls(&self) -> Vec<&ToolCall> {
+        let Some(pending) = self.pending() else { return Vec::new() };
+        let of_step = |message: &&Arc<Message>| {
+            message.step == pending.step
+                && matches!(message.role, Role::Assistant | Role::Approval)
+                && !message.tool_calls.is_empty()
+        };
+        let mut held: Vec<&Arc<Message>> =
+            self.context.iter().rev().take(2).filter(of_step).collect();
+        held.reverse();
+        held.into_iter().flat_map(|message| &message.tool_calls).collect()
     }
 
     /// Tokens in context by our own count, the system message included.

@@ -17,7 +17,7 @@ use crate::{
     load::{LoadError, understood},
     query::last_number,
     rebuild::rebuild,
-    saved,
+    saved, tool,
 };
 
 /// Rows read at a time.
@@ -32,6 +32,7 @@ impl Meaning for Understood {
         let read = match record.stream {
             StreamId::Agent(_) => understood::<agent::State>(record).map(drop),
             StreamId::Block(_) => understood::<block::State>(record).map(drop),
+            StreamId::Tool(_) => understood::<tool::State>(record).map(drop),
         };
         match read {
             Ok(()) => None,
@@ -60,6 +61,7 @@ impl Meaning for Understood {
         let read = match state.stream {
             StreamId::Agent(_) => saved::unsave::<agent::State>(state).map(drop),
             StreamId::Block(_) => saved::unsave::<block::State>(state).map(drop),
+            StreamId::Tool(_) => saved::unsave::<tool::State>(state).map(drop),
         };
         read.err().map(|error| error.to_string())
     }

@@ -19,11 +19,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    Exit, Process, block_on, complain,
+    Exit, Process, block_on,
     flags::ChatFlags,
     print,
     progress::{Line, size},
     say, start_log, target,
+    voice::Voice,
 };
 use crate::{
     client::{Client, ClientError},
@@ -57,6 +58,13 @@ pub(super) struct BackupArgs {
     pub(super) flags: ChatFlags,
 }
 
+impl BackupArgs {
+    /// How it tells what went wrong.
+    pub(super) const fn voice(&self) -> Voice {
+        Voice { json: self.json }
+    }
+}
+
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
@@ -79,6 +87,7 @@ struct Done {
 pub(super) fn run(config: &Config, args: &BackupArgs, process: &Process) -> Exit {
     start_log(if config.log.is_set() { &config.log.value } else { "warn" }, process);
     let line = Line::new("backup", process);
+    let voice = args.voice();
     let dir = args.dir.clone();
     block_on(async {
         let done = match target::running_server(config).await {
@@ -89,16 +98,16 @@ pub(super) fn run(config: &Config, args: &BackupArgs, process: &Process) -> Exit
             None => {
                 let data = config.data_dir.value.clone();
                 if !data.join("FORMAT").exists() {
-                    say(format_args!(
+                    let why = format!(
                         "there is nothing to back up: no server answers, and {} is no data directory",
                         data.display()
-                    ));
-                    return Exit::DataDir;
+                    );
+                    return voice.refuse(why, Exit::DataDir);
                 }
                 let store = match SledStore::open(&data, SledOptions::default()) {
                     Ok(store) => store,
                     Err(error) => {
-                        let exit = complain(&error, Exit::DataDir);
+                        let exit = voice.complain(&error, Exit::DataDir);
                         say(
                             "if a server is running on that data directory, name it with --url URL",
                         );
@@ -110,7 +119,17 @@ pub(super) fn run(config: &Config, args: &BackupArgs, process: &Process) -> Exit
         };
         match done {
             Ok(done) => print(&told(&args.dir, &done, args.json)),
-            Err(error) => complain(&error, Exit::Failed),
+            Err(error) => {
+                let exit = voice.complain(&error, Exit::Failed);
+                if matches!(&error, Fault::Archive(ArchiveError::Damaged { path, .. }) if path.starts_with(&args.dir))
+                {
+                    say(format_args!(
+                        "nothing is added to a damaged backup: make a new one in another directory, then remove {0}; `retold verify {0}` names all damage",
+                        args.dir.display()
+                    ));
+                }
+                exit
+            }
         }
     })
 }

@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Exit, Process, block_on, complain, say, start_log, target};
+use super::{Exit, Process, block_on, complain, say, signals::INTERRUPT, start_log, target};
 use crate::{
     chat::{Conversation, Ending, Style, Terminal, talk},
     config::{Config, Secret},
@@ -20,9 +20,6 @@ use crate::{
 
 /// Presses of Ctrl-C that may wait to be heard; two already mean to leave.
 const INTERRUPTS: usize = 4;
-
-/// SIGINT.
-const INTERRUPT: u8 = 2;
 
 /// Talks to an agent.
 pub(super) fn run(

@@ -11,7 +11,7 @@ use retold_snapshots::restore::{Options, RestoreError, Restored, restore};
 use serde_json::json;
 
 use super::{
-    Exit, Process, backup::hex, complain, flags::DirFlags, print, progress::Line, start_log,
+    Exit, Process, backup::hex, flags::DirFlags, print, progress::Line, start_log, voice::Voice,
 };
 use crate::{config::Config, wire::Time};
 
@@ -36,13 +36,21 @@ pub(super) struct RestoreArgs {
     pub(super) flags: DirFlags,
 }
 
+impl RestoreArgs {
+    /// How it tells what went wrong.
+    pub(super) const fn voice(&self) -> Voice {
+        Voice { json: self.json }
+    }
+}
+
 /// Restores a backup.
 pub(super) fn run(config: &Config, args: &RestoreArgs, process: &Process) -> Exit {
     start_log(if config.log.is_set() { &config.log.value } else { "warn" }, process);
     let dir = &config.data_dir.value;
+    let voice = args.voice();
     let backup = match Backup::open(&args.backup) {
         Ok(backup) => backup,
-        Err(error) => return complain(&error, Exit::Failed),
+        Err(error) => return voice.complain(&error, Exit::Failed),
     };
     let store = SledOptions { cache_bytes: config.cache_bytes.value, ..SledOptions::default() };
     let options = Options { store, ..Options::default() };
@@ -53,9 +61,9 @@ pub(super) fn run(config: &Config, args: &RestoreArgs, process: &Process) -> Exi
         Ok(restored) => print(&told(&args.backup, dir, backup.manifest(), &restored, args.json)),
         Err(RestoreError::Store(error)) => {
             let exit = exit_of(&error);
-            complain(&error, exit)
+            voice.complain(&error, exit)
         }
-        Err(error) => complain(&error, Exit::Failed),
+        Err(error) => voice.complain(&error, Exit::Failed),
     }
 }
 

@@ -1,20 +1,22 @@
 //! `retold runs`: the runs of a running server: listed, watched, cancelled.
 
-use std::io::{Write as _, stderr, stdout};
+mod watch;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use retold_events::{AgentId, RunId};
 use serde_json::{Value, json, value::RawValue};
 
+use self::watch::{Watch, WatchArgs};
 use super::{
     Exit, Process, block_on,
     events::{Fault, print_line},
     flags::ClientFlags,
     say, target,
+    voice::Voice,
 };
 use crate::{
-    chat::{Frame, Piece, Renderer, Style, harmless, read_frames},
+    chat::{Style, harmless},
     client::{Client, ClientError, nonsense},
     config::Config,
 };
@@ -32,7 +34,7 @@ pub(super) enum RunsCommand {
     /// List runs, the newest first
     Ls(LsArgs),
     /// Print what a run says as it says it, until it ends
-    Watch(RunArgs),
+    Watch(WatchArgs),
     /// Cancel a run, and wait until it has ended
     Cancel(RunArgs),
 }
@@ -42,8 +44,19 @@ impl RunsCommand {
     pub(super) fn flags(&self) -> &ClientFlags {
         match self {
             Self::Ls(args) => &args.flags,
-            Self::Watch(args) | Self::Cancel(args) => &args.flags,
+            Self::Watch(args) => &args.flags,
+            Self::Cancel(args) => &args.flags,
         }
+    }
+
+    /// How it tells what went wrong.
+    pub(super) fn voice(&self) -> Voice {
+        let json = match self {
+            Self::Ls(args) => args.json,
+            Self::Watch(args) => args.json,
+            Self::Cancel(args) => args.json,
+        };
+        Voice { json }
     }
 }
 
@@ -82,17 +95,18 @@ pub(super) struct RunArgs {
 /// Does what is asked of the runs.
 pub(super) fn run(config: &Config, command: RunsCommand, process: &Process) -> Exit {
     let style = Style { color: process.may_color() };
+    let voice = command.voice();
     block_on(async {
-        let client = match target::client(config, process).await {
+        let client = match target::client(config, process, voice).await {
             Ok(client) => client,
             Err(exit) => return exit,
         };
         let done = match command {
             RunsCommand::Ls(args) => list(&client, &args).await,
-            RunsCommand::Watch(args) => watch(&client, &args, style).await,
+            RunsCommand::Watch(args) => Watch::new(client, args, style).run().await,
             RunsCommand::Cancel(args) => cancel(&client, &args).await,
         };
-        done.unwrap_or_else(Fault::exit)
+        done.unwrap_or_else(|fault| fault.exit(voice))
     })
 }
 
@@ -139,49 +153,6 @@ fn row([run, status, reason, seconds, created, agent]: [String; 6]) -> String {
     format!("{run:<40}  {status:<9}  {reason:<20}  {seconds:>8}  {created:<27}  {agent}")
 }
 
-async fn watch(client: &Client, args: &RunArgs, style: Style) -> Result<Exit, Fault> {
-    let id = args.run.to_string();
-    let mut url = client.endpoint(&["runs", &id, "stream"])?;
-    url.query_pairs_mut().extend_pairs([("starting_after", "0"), ("include_pings", "true")]);
-    let request = client.request_of(Method::GET, url);
-    let mut events = client.listen(request).await.map_err(|error| named(error, args.run))?;
-    let mut renderer = Renderer::new(style);
-    while let Some(event) = events.next().await {
-        let data = event?.data;
-        if !args.json {
-            for frame in read_frames(&data).map_err(nonsense)? {
-                show(&renderer.show(&frame))?;
-            }
-        } else if data != "[DONE]" {
-            print_line(&data)?;
-        }
-    }
-    if !args.json {
-        show(&renderer.show(&Frame::Done))?;
-    }
-    let run = retrieve(client, args.run).await?;
-    let status = run["status"].as_str().unwrap_or_default();
-    if status != "completed" {
-        say(format_args!("{id} is {}", harmless(status)));
-    }
-    Ok(if status == "completed" { Exit::Done } else { Exit::Failed })
-}
-
-fn show(pieces: &[Piece]) -> Result<(), Fault> {
-    for piece in pieces {
-        match piece {
-            Piece::Answer(text) => {
-                let mut stdout = stdout().lock();
-                stdout.write_all(harmless(text).as_bytes())?;
-                stdout.flush()?;
-            }
-            // Nobody may be reading, which is no reason to stop.
-            Piece::Aside(text) => drop(stderr().lock().write_all(text.as_bytes())),
-        }
-    }
-    Ok(())
-}
-
 async fn cancel(client: &Client, args: &RunArgs) -> Result<Exit, Fault> {
     let run = retrieve(client, args.run).await?;
     let was_open = run["completed_at"].is_null();
@@ -209,7 +180,8 @@ async fn retrieve(client: &Client, run: RunId) -> Result<Value, ClientError> {
 /// A refusal that says what to do.
 fn named(error: ClientError, run: RunId) -> ClientError {
     match error {
-        ClientError::Refused { status: status @ 404, .. } => {
+        // Not found is also a number that the run has not come to, of which the server says enough.
+        ClientError::Refused { status: status @ 404, message } if !message.contains("Cursor") => {
             let message = format!("there is no run {run}; `retold runs ls` lists those there are");
             ClientError::Refused { status, message }
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Exit, Process, complain, say, start_log};
+use super::{Exit, Process, start_log, voice::Voice};
 use crate::{
     chat::is_server,
     client::Client,
@@ -47,15 +47,19 @@ pub(super) fn password(config: &Config) -> Option<Secret> {
 }
 
 /// A client of the running server, or what to exit with when there is none.
-pub(super) async fn client(config: &Config, process: &Process) -> Result<Client, Exit> {
+pub(super) async fn client(
+    config: &Config,
+    process: &Process,
+    voice: Voice,
+) -> Result<Client, Exit> {
     // What is printed is the server's to say; of this program only trouble is told.
     start_log(if config.log.is_set() { &config.log.value } else { "warn" }, process);
     let Some(url) = running_server(config).await else {
-        say(format_args!(
+        let why = format!(
             "no server answers at {}; start one with `retold serve`, or name one with --url",
             local_url(config)
-        ));
-        return Err(Exit::Failed);
+        );
+        return Err(voice.refuse(why, Exit::Failed));
     };
-    Client::new(&url, password(config)).map_err(|error| complain(&error, Exit::Failed))
+    Client::new(&url, password(config)).map_err(|error| voice.complain(&error, Exit::Failed))
 }

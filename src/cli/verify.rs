@@ -15,7 +15,7 @@ use retold_snapshots::verify::{Understood, backup as check_backup, rows as check
 use serde_json::{Value, json};
 
 use super::{
-    Exit, Process, backup::hex, complain, flags::DirFlags, print, progress::Line, start_log,
+    Exit, Process, backup::hex, flags::DirFlags, print, progress::Line, start_log, voice::Voice,
 };
 use crate::config::Config;
 
@@ -52,6 +52,13 @@ pub(super) struct VerifyArgs {
     pub(super) flags: DirFlags,
 }
 
+impl VerifyArgs {
+    /// How it tells what went wrong.
+    pub(super) const fn voice(&self) -> Voice {
+        Voice { json: self.json }
+    }
+}
+
 /// Checks a directory.
 pub(super) fn run(config: &Config, args: &VerifyArgs, process: &Process) -> Exit {
     // What the database says of its own accord is told as a finding.
@@ -59,7 +66,11 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, process: &Process) -> Exit
     let dir = args.dir.as_ref().unwrap_or(&config.data_dir.value);
     let mut line = Line::new("verify", process);
     let is_backup = Backup::is_at(dir);
-    let checked = if is_backup { of_backup(dir, &mut line) } else { of_data(dir, args, &mut line) };
+    let checked = if is_backup {
+        of_backup(dir, args.voice(), &mut line)
+    } else {
+        of_data(dir, args, &mut line)
+    };
     line.clear();
     let report = match checked {
         Ok(report) => report,
@@ -70,7 +81,7 @@ pub(super) fn run(config: &Config, args: &VerifyArgs, process: &Process) -> Exit
     if report.is_whole() { Exit::Done } else { Exit::Failed }
 }
 
-fn of_backup(dir: &Path, line: &mut Line) -> Result<Report, Exit> {
+fn of_backup(dir: &Path, voice: Voice, line: &mut Line) -> Result<Report, Exit> {
     match Backup::open(dir) {
         Ok(backup) => Ok(check_backup(&backup, &mut |at| line.tell(at))),
         Err(error @ ArchiveError::Damaged { .. }) => {
@@ -78,11 +89,12 @@ fn of_backup(dir: &Path, line: &mut Line) -> Result<Report, Exit> {
             report.damage(Place::key(error.file()), error.detail());
             Ok(report)
         }
-        Err(error) => Err(complain(&error, Exit::DataDir)),
+        Err(error) => Err(voice.complain(&error, Exit::DataDir)),
     }
 }
 
 fn of_data(dir: &Path, args: &VerifyArgs, line: &mut Line) -> Result<Report, Exit> {
+    let voice = args.voice();
     let copy = match Copy::of(dir, args.scratch.as_deref()) {
         Ok(copy) => copy,
         Err(StoreError::Damaged { place, detail }) => {
@@ -90,12 +102,12 @@ fn of_data(dir: &Path, args: &VerifyArgs, line: &mut Line) -> Result<Report, Exi
             report.damage(Place::key(place), detail);
             return Ok(report);
         }
-        Err(error) => return Err(complain(&error, Exit::DataDir)),
+        Err(error) => return Err(voice.complain(&error, Exit::DataDir)),
     };
     let examined = copy.examine(&mut Understood, &mut |at| line.tell(at));
-    let mut report = examined.map_err(|error| complain(&error, Exit::DataDir))?;
+    let mut report = examined.map_err(|error| voice.complain(&error, Exit::DataDir))?;
     if args.rows && report.is_whole() {
-        let store = copy.store().map_err(|error| complain(&error, Exit::DataDir))?;
+        let store = copy.store().map_err(|error| voice.complain(&error, Exit::DataDir))?;
         if let Err(error) = check_rows(&store, &mut report) {
             report.damage(Place::key("rows"), error);
         }
@@ -180,5 +192,6 @@ pub(super) fn stream_name(stream: StreamId) -> String {
     match stream {
         StreamId::Agent(agent) => agent.to_string(),
         StreamId::Block(block) => block.to_string(),
+        StreamId::Tool(tool) => tool.to_string(),
     }
 }

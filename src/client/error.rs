@@ -34,6 +34,18 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether the same may be answered a little later.
+    #[must_use]
+    pub(crate) const fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => matches!(*status, 408 | 425 | 429 | 500..=599),
+            Self::Unauthorized { .. } | Self::Nonsense { .. } => false,
+        }
+    }
+}
+
 /// The innermost cause, because reqwest's own words leave it out.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;

@@ -15,30 +15,40 @@ pub(crate) struct Event {
     pub(crate) data: String,
 }
 
+/// What a stream tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// An event.
+    Event(Event),
+    /// Where to take the stream up again: all before it was told.
+    Id(String),
+}
+
 /// An event is longer than any server should send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
-/// Turns bytes, cut anywhere, into events.
+/// Turns bytes, cut anywhere, into what they tell.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     line: Vec<u8>,
     data: Vec<u8>,
     name: Option<String>,
+    id: Option<String>,
     has_data: bool,
 }
 
 impl Parser {
-    /// Takes the next bytes and gives the events they complete.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
-        let mut events = Vec::new();
+    /// Takes the next bytes and gives what they complete.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Told>, TooLong> {
+        let mut told = Vec::new();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.keep(&bytes[..end])?;
             bytes = &bytes[end + 1..];
-            events.extend(self.end_line());
+            self.end_line(&mut told);
         }
         self.keep(bytes)?;
-        Ok(events)
+        Ok(told)
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
@@ -49,18 +59,27 @@ impl Parser {
         Ok(())
     }
 
-    fn end_line(&mut self) -> Option<Event> {
+    fn end_line(&mut self, told: &mut Vec<Told>) {
         let line = std::mem::take(&mut self.line);
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         if line.is_empty() {
             let data = std::mem::take(&mut self.data);
             let data = String::from_utf8_lossy(&data).into_owned();
             let name = self.name.take();
-            return std::mem::take(&mut self.has_data).then_some(Event { name, data });
+            if std::mem::take(&mut self.has_data) {
+                told.push(Told::Event(Event { name, data }));
+            }
+            told.extend(self.id.take().map(Told::Id));
+            return;
         }
+        let text = |value: &[u8]| {
+            String::from_utf8_lossy(value.strip_prefix(b" ").unwrap_or(value)).into_owned()
+        };
         if let Some(value) = line.strip_prefix(b"event:") {
-            let name = String::from_utf8_lossy(value.strip_prefix(b" ").unwrap_or(value));
-            self.name = Some(name.into_owned());
+            self.name = Some(text(value));
+        }
+        if let Some(value) = line.strip_prefix(b"id:") {
+            self.id = Some(text(value));
         }
         if let Some(value) = line.strip_prefix(b"data:") {
             if self.has_data {
@@ -69,7 +88,6 @@ impl Parser {
             self.has_data = true;
             self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
         }
-        None
     }
 }
 
@@ -77,20 +95,22 @@ impl Parser {
 mod tests {
     use super::*;
 
-    fn data(name: Option<&str>, text: &str) -> Event {
-        Event { name: name.map(str::to_owned), data: text.to_owned() }
+    fn data(name: Option<&str>, text: &str) -> Told {
+        Told::Event(Event { name: name.map(str::to_owned), data: text.to_owned() })
     }
 
     #[test]
     fn events_are_the_same_wherever_the_bytes_are_cut() {
         let stream =
-            ": comment\nid: 7\n\nevent: error\ndata: {\"a\":\"é\"}\n\ndata: x\r\ndata: y\r\n\r\n"
+            ": comment\nid: 7\n\nevent: error\ndata: {\"a\":\"é\"}\n\nid: 8\ndata: x\r\ndata: y\r\n\r\n"
                 .as_bytes();
         for cut in 0..=stream.len() {
             let mut parser = Parser::default();
             let mut events = parser.push(&stream[..cut]).unwrap();
             events.extend(parser.push(&stream[cut..]).unwrap());
-            let expected = [data(Some("error"), "{\"a\":\"é\"}"), data(None, "x\ny")];
+            let id = |text: &str| Told::Id(text.to_owned());
+            let expected =
+                [id("7"), data(Some("error"), "{\"a\":\"é\"}"), data(None, "x\ny"), id("8")];
             assert_eq!(events, expected, "cut at {cut}");
         }
     }

@@ -97,6 +97,10 @@ pub struct Config {
     pub llm_stream_timeout: Sourced<Duration>,
     /// Largest request body.
     pub max_body_bytes: Sourced<u64>,
+    /// Memory for large request bodies that are still arriving.
+    pub bodies_bytes: Sourced<u64>,
+    /// Connections at a time.
+    pub max_connections: Sourced<usize>,
     /// How long a client may take to send its headers.
     pub header_timeout: Sourced<Duration>,
     /// How long a client may be silent in the middle of a request body.
@@ -187,6 +191,8 @@ impl Config {
             llm_request_timeout: wait(sources, &setting::LLM_REQUEST_TIMEOUT)?,
             llm_stream_timeout: wait(sources, &setting::LLM_STREAM_TIMEOUT)?,
             max_body_bytes: bytes(sources, &setting::MAX_BODY_BYTES)?,
+            bodies_bytes: bytes(sources, &setting::BODIES_BYTES)?,
+            max_connections: count(sources, &setting::MAX_CONNECTIONS)?,
             header_timeout: wait(sources, &setting::HEADER_TIMEOUT)?,
             body_timeout: wait(sources, &setting::BODY_TIMEOUT)?,
             idle_timeout: wait(sources, &setting::IDLE_TIMEOUT)?,

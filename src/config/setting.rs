@@ -133,6 +133,16 @@ settings! {
         key: "max_body_bytes", flag: Some("max-body-bytes"), value: "SIZE", heading: LIMITS,
         env: &["RETOLD_MAX_BODY_BYTES"], default: "16MiB", help: "Largest request body.",
     }
+    BODIES_BYTES {
+        key: "bodies_bytes", flag: Some("bodies-bytes"), value: "SIZE", heading: LIMITS,
+        env: &["RETOLD_BODIES_BYTES"], default: "256MiB",
+        help: "Memory for large request bodies that are still arriving; more are answered with 503.",
+    }
+    MAX_CONNECTIONS {
+        key: "max_connections", flag: Some("max-connections"), value: "COUNT", heading: LIMITS,
+        env: &["RETOLD_MAX_CONNECTIONS"], default: "10000",
+        help: "Connections at a time; more wait until one ends.",
+    }
     HEADER_TIMEOUT {
         key: "header_timeout", flag: Some("header-timeout"), value: "TIME", heading: LIMITS,
         env: &["RETOLD_HEADER_TIMEOUT"], default: "10s", help: "How long a client may take to send its headers.",

@@ -121,6 +121,8 @@ impl Config {
             entry(&setting::LLM_REQUEST_TIMEOUT, &self.llm_request_timeout, time),
             entry(&setting::LLM_STREAM_TIMEOUT, &self.llm_stream_timeout, time),
             entry(&setting::MAX_BODY_BYTES, &self.max_body_bytes, bytes),
+            entry(&setting::BODIES_BYTES, &self.bodies_bytes, bytes),
+            entry(&setting::MAX_CONNECTIONS, &self.max_connections, count),
             entry(&setting::HEADER_TIMEOUT, &self.header_timeout, time),
             entry(&setting::BODY_TIMEOUT, &self.body_timeout, time),
             entry(&setting::IDLE_TIMEOUT, &self.idle_timeout, time),

@@ -72,6 +72,8 @@ const SAMPLES: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("llm_request_timeout", "5", "1.5", "5s", "1500ms", "60s"),
     ("llm_stream_timeout", "2m", "'90s'", "120s", "90s", "600s"),
     ("max_body_bytes", "1MiB", "2048", "1MiB", "2KiB", "16MiB"),
+    ("bodies_bytes", "1MiB", "2048", "1MiB", "2KiB", "256MiB"),
+    ("max_connections", "1", "2", "1", "2", "10000"),
     ("header_timeout", "1", "2", "1s", "2s", "10s"),
     ("body_timeout", "1", "2", "1s", "2s", "30s"),
     ("idle_timeout", "1", "2", "1s", "2s", "75s"),

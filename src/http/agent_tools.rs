@@ -1,26 +1,30 @@
 //! The tools an agent may call.
 
 use axum::{Json as Answer, extract::State};
-use retold_actors::{
-    agent::Change,
-    tool::{BuiltinTool, by_id},
-};
+use retold_actors::{AgentView, Refusal, ToolView, agent::Change, tool::approval_patch};
 use retold_events::{AgentId, ToolId};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     error::ApiError,
-    extract::{Id, Query},
+    extract::{Id, OptionalJson, Query, ToolName},
     openapi::{ListErrors, WriteErrors},
-    page::Page,
+    page::{self, Page},
     past::Reader,
-    tools,
+    validation::Invalid,
 };
-use crate::wire::{self, AgentState, AgentToolsQuery, AsOfQuery, Relations, Tool};
+use crate::wire::{
+    self, AgentState, AgentToolsQuery, ApprovalQuery, AsOfQuery, ModifyApprovalRequest, Relations,
+    Tool,
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::default().routes(routes!(list)).routes(routes!(attach)).routes(routes!(detach))
+    OpenApiRouter::default()
+        .routes(routes!(list))
+        .routes(routes!(attach))
+        .routes(routes!(detach))
+        .routes(routes!(modify_approval))
 }
 
 /// The tools of an agent.
@@ -33,9 +37,15 @@ async fn list(
     Query(asked): Query<AgentToolsQuery>,
 ) -> Result<Page<Tool>, ApiError> {
     let view = reader.agent(agent).await?;
-    let attached: Vec<&BuiltinTool> =
-        view.state.tools.iter().filter_map(|&tool| by_id(tool)).collect();
-    tools::page_of(attached, &asked.page)
+    let page = page::asked(&asked.page)?;
+    for cursor in [page.after, page.before].into_iter().flatten() {
+        // One that it has no longer still has its place in the order.
+        if !reader.was_tool(cursor).await? {
+            return Err(ApiError::NotFound { what: "Cursor", id: cursor.to_string() });
+        }
+    }
+    let tools = page::cut(view.tools, ToolView::id, &page);
+    Ok(Page::of(tools, |tool| tool.id().to_string(), |tool| Tool::from(&tool)))
 }
 
 /// Lets an agent call a tool.
@@ -64,4 +74,44 @@ async fn detach(
 ) -> Result<Answer<AgentState>, ApiError> {
     let view = app.host.change_agent(agent, Change::DetachTool(tool)).await?;
     Ok(Answer(AgentState::new(&view, Relations::ALL)))
+}
+
+/// Says whether calls of one of an agent's tools wait for a person. The body wins over the query; one of them must say.
+#[utoipa::path(patch, path = "/v1/agents/{agent_id}/tools/approval/{tool_name}", tag = "agents",
+    operation_id = "modify_approval_for_tool",
+    params(("agent_id" = String, Path, description = "The agent"),
+        ("tool_name" = String, Path, description = "The name of the tool"), ApprovalQuery),
+    request_body = Option<ModifyApprovalRequest>,
+    responses((status = 200, description = "The agent after it", body = AgentState), WriteErrors))]
+async fn modify_approval(
+    State(app): State<App>,
+    Id(agent): Id<AgentId>,
+    ToolName(tool): ToolName,
+    Query(asked): Query<ApprovalQuery>,
+    OptionalJson(body): OptionalJson<Option<ModifyApprovalRequest>>,
+) -> Result<Answer<AgentState>, ApiError> {
+    let wanted = body.map(|body| body.requires_approval).or(asked.requires_approval);
+    let wanted =
+        wanted.ok_or_else(|| Invalid::query_member("requires_approval", "Field required"))?;
+    let view = app.host.agent(agent).await?;
+    let is_known = has_tool(&view, &tool) || has_rule(&view, &tool);
+    if !is_known {
+        // A rule for a name that is mistyped would guard nothing.
+        return Err(Refusal::NotFound { what: "Tool", id: tool }.into());
+    }
+    let compute =
+        Change::Configure(Box::new(move |state| Ok(approval_patch(state, &tool, wanted))));
+    let view = app.host.change_agent(agent, compute).await?;
+    Ok(Answer(AgentState::new(&view, Relations::ALL)))
+}
+
+fn has_tool(view: &AgentView, name: &str) -> bool {
+    view.tools.iter().any(|tool| match tool {
+        ToolView::Builtin(tool) => tool.name == name,
+        ToolView::Made { row, .. } => row.tool.name == name,
+    })
+}
+
+fn has_rule(view: &AgentView, name: &str) -> bool {
+    view.state.config.tool_rules.iter().any(|rule| rule.tool == name)
 }

@@ -116,12 +116,18 @@ async fn create(
 /// Makes an agent of a request.
 pub(super) async fn make(app: &App, request: CreateAgentRequest) -> Result<AgentView, ApiError> {
     let handle = request.model_handle(&app.defaults)?;
-    let found = find(app, Some(&handle), request.embedding_handle(&app.defaults)).await?;
+    let tools = request.tool_names();
+    let found = find(app, Some(&handle), request.embedding_handle(&app.defaults), &tools).await?;
     Ok(app.host.create_agent(request.into_new_agent(&app.defaults, &found)?).await?)
 }
 
-/// The models that a request names.
-async fn find(app: &App, model: Option<&str>, embedding: Option<&str>) -> Result<Found, ApiError> {
+/// The models and the tools that a request names.
+async fn find(
+    app: &App,
+    model: Option<&str>,
+    embedding: Option<&str>,
+    tools: &[String],
+) -> Result<Found, ApiError> {
     let catalog = app.host.catalog();
     let model = match model {
         Some(handle) => Some(catalog.resolve_or_refresh(handle).await.map_err(Refusal::from)?.1),
@@ -132,7 +138,8 @@ async fn find(app: &App, model: Option<&str>, embedding: Option<&str>) -> Result
         embedding.and_then(|handle| embeddings.iter().find(|info| info.handle == handle)).cloned();
     let small =
         model.as_ref().and_then(small_model).filter(|handle| catalog.resolve(handle).is_ok());
-    Ok(Found { small_model: small.map(str::to_owned), model, embedding })
+    let tools = tools.iter().filter_map(|tool| app.host.known_tool(tool)).collect();
+    Ok(Found { small_model: small.map(str::to_owned), model, embedding, tools })
 }
 
 /// An agent.
@@ -157,7 +164,8 @@ async fn update(
     Id(agent): Id<AgentId>,
     Json(request): Json<UpdateAgent>,
 ) -> Result<axum::Json<AgentState>, ApiError> {
-    let found = find(&app, request.model_handle().as_deref(), request.embedding_handle()).await?;
+    let (model, tools) = (request.model_handle(), request.tool_names());
+    let found = find(&app, model.as_deref(), request.embedding_handle(), &tools).await?;
     let compute = Change::Configure(Box::new(move |state| Ok(request.into_patch(state, &found)?)));
     let view = app.host.change_agent(agent, compute).await?;
     Ok(axum::Json(AgentState::new(&view, Relations::ALL)))

@@ -267,6 +267,16 @@ fn refused(refusal: &Refusal) -> Answer {
                 None => answer,
             }
         }
+        Refusal::PendingApproval { request } => {
+            let detail = json!({
+                "code": "PENDING_APPROVAL",
+                "message": says,
+                "pending_request_id": request.to_string(),
+            });
+            Answer::new(StatusCode::CONFLICT, "pending_approval", says)
+                .with("detail", detail)
+                .not_again()
+        }
         Refusal::QueueFull { retry_after, .. } => {
             Answer::new(StatusCode::TOO_MANY_REQUESTS, "agent_queue_full", says)
                 .retry_after(*retry_after)
@@ -324,6 +334,10 @@ fn unreadable(fault: &BodyFault) -> Answer {
                 .hint("the limit is the setting `max_body_bytes` (--max-body-bytes)")
                 .header(header::CONNECTION, "close")
         }
+        BodyFault::NoRoom => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "bodies_busy", says)
+            .hint("the limit is the setting `bodies_bytes` (--bodies-bytes)")
+            .header(header::CONNECTION, "close")
+            .retry_after(Duration::from_secs(2)),
         BodyFault::TooSlow => Answer::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", says)
             .header(header::CONNECTION, "close"),
         BodyFault::Broken(_) => Answer::new(StatusCode::BAD_REQUEST, "body_broken", says)

@@ -76,6 +76,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Label {
     }
 }
 
+/// The tool name of a path, decoded.
+#[derive(Debug, Clone)]
+pub(super) struct ToolName(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ToolName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        parameter(parts, state, "tool_name").await.map(Self)
+    }
+}
+
 async fn parameter<S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
@@ -128,7 +140,7 @@ macro_rules! queries {
 }
 
 queries! {
-    AgentsQuery AgentQuery BackupQuery AsOfQuery AgentBlocksQuery AgentToolsQuery BlockAgentsQuery BlockHistoryQuery BlocksQuery EventsQuery MessagesQuery ModelsQuery RecompileQuery
+    AgentsQuery AgentQuery ApprovalQuery BackupQuery AsOfQuery AgentBlocksQuery AgentToolsQuery BlockAgentsQuery BlockHistoryQuery BlocksQuery EventsQuery MessagesQuery ModelsQuery RecompileQuery
     RunMessagesQuery RunStepsQuery RunTraceQuery RunsQuery StepMessagesQuery StepsQuery StreamQuery TagsQuery ToolsQuery
 }
 
@@ -200,8 +212,11 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJson<T> {
 }
 
 async fn body_of(request: Request, app: &App) -> Result<bytes::Bytes, ApiError> {
-    check_encoding(request.headers())?;
-    Ok(body::read(request.into_body(), app.body_limits).await?)
+    if let Err(error) = check_encoding(request.headers()) {
+        body::pass_over(request.into_body(), &app.body_limits).await;
+        return Err(error);
+    }
+    Ok(body::read(request.into_body(), &app.body_limits).await?)
 }
 
 /// Compressed bodies are not taken: a few bytes of one can stand for gigabytes.

@@ -46,7 +46,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The history of an agent, always oldest first. `after` is newer and `before` older, whatever the order; the order
 /// says which end `limit` counts from.
 #[utoipa::path(get, path = "/v1/agents/{agent_id}/messages", tag = "messages", operation_id = "list_messages",
-    params(("agent_id" = String, Path, description = "The agent"), MessagesQuery, wire::Page, AsOfQuery),
+    params(("agent_id" = String, Path, description = "The agent"), MessagesQuery, wire::HistoryPage, AsOfQuery),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list(
     reader: Reader,

@@ -20,6 +20,8 @@ mod events;
 mod extract;
 mod fork;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod health;
 mod listen;
 mod messages;
@@ -39,6 +41,7 @@ mod sse;
 mod starting;
 mod steps;
 mod tags;
+mod tool_search;
 mod tools;
 mod trace;
 mod trace_step;
@@ -56,7 +59,12 @@ use retold_snapshots::query::QueryError;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::BoxCloneSyncService};
 
-use self::{auth::Guard, body::BodyLimits, error::ApiError};
+use self::{
+    auth::Guard,
+    body::{BodyLimits, BodyMemory},
+    error::ApiError,
+    past::PastRoutes,
+};
 pub(crate) use self::{
     callback::Caller,
     listen::{Limits, Stop, serve},
@@ -117,6 +125,8 @@ impl App {
             body_limits: BodyLimits {
                 max_bytes: config.max_body_bytes.value,
                 idle_timeout: config.body_timeout.value,
+                // The largest body that is allowed always has a chance.
+                memory: BodyMemory::new(config.bodies_bytes.value.max(config.max_body_bytes.value)),
             },
             keepalive: config.keepalive_interval.value,
             stall_timeout: config.stall_timeout.value,
@@ -163,7 +173,9 @@ pub(crate) fn service(
 ) -> Service {
     let (routes, description) = openapi::routes().split_for_parts();
     let app = App::new(host, config, address, leaving, watchers, openapi::encode(&description));
+    let past_routes = PastRoutes::of(&description);
     let router: Router = routes
+        .route_layer(middleware::from_fn_with_state(past_routes, past::only_where_there_is_one))
         .route_layer(middleware::from_fn(metrics::note_template))
         .fallback(front::no_route)
         .method_not_allowed_fallback(front::no_method)

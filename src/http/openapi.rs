@@ -19,8 +19,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App, agent_blocks, agent_tools, agents, backup, block_history, blocks, events, fork, health,
-    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tools, trace_step,
-    ws,
+    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tool_search, tools,
+    trace_step, ws,
 };
 
 #[derive(OpenApi)]
@@ -58,6 +58,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(block_history::routes())
         .merge(fork::routes())
         .merge(tools::routes())
+        .merge(tool_search::routes())
         .merge(runs::routes())
         .merge(run_stream::routes())
         .merge(replay::routes())
@@ -73,7 +74,16 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(metrics::routes())
         .routes(routes!(openapi_json));
     mark_deprecated(routes.get_openapi_mut());
+    mark_refused(routes.get_openapi_mut());
     routes
+}
+
+/// Whatever is read may be asked for as of a past moment, and refuses where there is none to read.
+fn mark_refused(description: &mut Description) {
+    let (status, refused) = response(&UNPROCESSABLE);
+    for operation in description.paths.paths.values_mut().filter_map(|path| path.get.as_mut()) {
+        operation.responses.responses.entry(status.clone()).or_insert_with(|| refused.clone());
+    }
 }
 
 /// Operations that V1 keeps for older clients, by their ids.
@@ -175,10 +185,11 @@ const NESTED: &str = "ModelErrorBody";
 /// What every request may be answered with.
 const COMMON: [Line; 4] = [
     (401, "A password is set, and it was not sent", PLAIN),
-    (422, "Something in the request does not have its form", PLAIN),
+    UNPROCESSABLE,
     (500, "An unknown error occurred", PLAIN),
     (503, "The server is overloaded, shutting down, or its storage failed", PLAIN),
 ];
+const UNPROCESSABLE: Line = (422, "Something in the request does not have its form", PLAIN);
 const BAD_REQUEST: Line = (400, "The request makes no sense", PLAIN);
 const NOT_FOUND: Line = (404, "There is no such thing", PLAIN);
 const CONFLICT: Line = (409, "Something stands against it", PLAIN);
@@ -195,15 +206,14 @@ const MODEL: [Line; 5] = [
 const FOREIGN: Line = (403, "A web page of another origin asks", PLAIN);
 const UPGRADE: Line = (426, "The request does not ask for a WebSocket of version 13", PLAIN);
 
+fn response(&(status, meaning, body): &Line) -> (String, RefOr<Response>) {
+    let content = Content::new(Some(Ref::from_schema_name(body)));
+    let response =
+        ResponseBuilder::new().description(meaning).content("application/json", content).build();
+    (status.to_string(), RefOr::T(response))
+}
+
 fn responses(lines: &[&[Line]]) -> BTreeMap<String, RefOr<Response>> {
-    let response = |&(status, meaning, body): &Line| {
-        let content = Content::new(Some(Ref::from_schema_name(body)));
-        let response = ResponseBuilder::new()
-            .description(meaning)
-            .content("application/json", content)
-            .build();
-        (status.to_string(), RefOr::T(response))
-    };
     COMMON.iter().chain(lines.iter().copied().flatten()).map(response).collect()
 }
 

@@ -1,25 +1,34 @@
 //! Where a handler reads: the server as it stands, or as it stood at the moment that the client names with `as_of`.
 //!
 //! A handler that takes a [`Reader`] answers both with the same lines. Which position a moment was is told in a header,
-//! so that a client that named a time can name the very same moment again.
+//! so that a client that named a time can name the very same moment again. Where a route reads no past moment, whoever
+//! names one is refused: he would take the present for the past.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
-    extract::{FromRequestParts, Request},
-    http::{HeaderName, HeaderValue, request::Parts},
-    response::Response,
+    extract::{FromRequestParts, MatchedPath, Query as Pairs, Request, State},
+    http::{HeaderName, HeaderValue, Method, Uri, request::Parts},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
 };
-use retold_actors::{AgentView, BlockView, Host, Refusal, Whose};
-use retold_events::{AgentId, BlockId, Position, RunId, StepId, store::EventStore};
+use retold_actors::{AgentView, BlockView, Host, Refusal, ToolView, Whose};
+use retold_events::{
+    AgentId, BlockId, Position, RunId, Seq, StepId, StreamId, ToolId, store::EventStore,
+};
 use retold_snapshots::{
     past::Tables,
     query::{self, JudgedStep, QueryError},
     row::RunRow,
 };
 
-use super::{App, error::ApiError, extract::Query};
-use crate::wire::AsOfQuery;
+use utoipa::openapi::{OpenApi, RefOr, path::Operation};
+
+use super::{App, error::ApiError, extract::Query, validation::Invalid};
+use crate::wire::{AS_OF, AsOfQuery};
 
 /// The header that names the position an answer is of. Only answers to `as_of` have it.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("retold-as-of");
@@ -79,6 +88,21 @@ impl Reader {
         })
     }
 
+    /// A tool.
+    pub(super) async fn tool(&self, id: ToolId) -> Result<ToolView, ApiError> {
+        Ok(match self.at {
+            None => self.host.tool(id).await?,
+            Some(at) => self.host.tool_at(id, at).await?,
+        })
+    }
+
+    /// Whether there ever was a tool with this id.
+    pub(super) async fn was_tool(&self, id: ToolId) -> Result<bool, ApiError> {
+        let was_made = move |store: &dyn EventStore| store.stream_head(StreamId::Tool(id));
+        let is_builtin = retold_actors::tool::by_id(id).is_some();
+        Ok(is_builtin || self.host.read(was_made).await? > Seq(0))
+    }
+
     /// A run.
     pub(super) async fn run(&self, id: RunId) -> Result<RunRow, ApiError> {
         let Some(at) = self.at else { return Ok(self.host.run(id).await?) };
@@ -133,8 +157,9 @@ pub(super) struct Told(Arc<OnceLock<Position>>);
 impl Told {
     /// Goes with a request that may name a moment.
     pub(super) fn go_with(request: &mut Request) -> Option<Self> {
-        let query = request.uri().query();
-        query.filter(|query| query.contains("as_of"))?;
+        if !names_a_moment(request.uri()) {
+            return None;
+        }
         let told = Self::default();
         request.extensions_mut().insert(told.clone());
         Some(told)
@@ -146,4 +171,47 @@ impl Told {
             response.headers_mut().insert(HEADER, HeaderValue::from(position.0));
         }
     }
+}
+
+/// The templates of the paths that can be read as of a past moment.
+#[derive(Debug, Clone)]
+pub(super) struct PastRoutes(Arc<BTreeSet<String>>);
+
+impl PastRoutes {
+    /// Those of which the description says so.
+    pub(super) fn of(description: &OpenApi) -> Self {
+        let takes_as_of = |operation: &Operation| {
+            operation.parameters.iter().flatten().any(
+                |parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == AS_OF),
+            )
+        };
+        let paths = description.paths.paths.iter();
+        let knowing = paths.filter(|(_, item)| item.get.as_ref().is_some_and(takes_as_of));
+        Self(Arc::new(knowing.map(|(path, _)| path.clone()).collect()))
+    }
+}
+
+/// Refuses to read a past moment where there is none to read.
+pub(super) async fn only_where_there_is_one(
+    State(PastRoutes(known)): State<PastRoutes>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    if !reads || !names_a_moment(request.uri()) {
+        return next.run(request).await;
+    }
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if matched.is_none_or(|path| known.contains(path)) {
+        return next.run(request).await;
+    }
+    let message = "this route reads no past moment; leave `as_of` out, \
+         GET /openapi.json names the routes that take it";
+    ApiError::from(Invalid::query_member(AS_OF, message)).into_response()
+}
+
+fn names_a_moment(uri: &Uri) -> bool {
+    // What cannot be decoded is for the handler to refuse.
+    Pairs::<Vec<(String, String)>>::try_from_uri(uri)
+        .is_ok_and(|Pairs(pairs)| AsOfQuery::is_among(&pairs))
 }

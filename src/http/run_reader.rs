@@ -33,6 +33,18 @@ pub(super) enum Broken {
     Log,
 }
 
+/// Refuses a number that a run has not come to: whoever says that it was the last one seen means another run, and would
+/// be shown the end alone, or wait in silence and then miss what comes.
+pub(super) async fn check_cursor(app: &App, run: RunId, after: u64) -> Result<(), ApiError> {
+    match app.host.last_output_if_before(run, after).await? {
+        None => Ok(()),
+        Some(last) => {
+            let id = format!("{after}; the last number of {run} is {last}");
+            Err(ApiError::NotFound { what: "Cursor", id })
+        }
+    }
+}
+
 impl RunReader {
     /// A reader of `run`, from where `frames` are.
     pub(super) fn new(app: &App, run: RunId, frames: Frames) -> Self {

@@ -10,6 +10,7 @@ use super::{
     extract::{Id, OptionalJson, Query},
     openapi::ReadErrors,
     past::Reader,
+    run_reader::check_cursor,
     sse::{self, Reading},
     turn,
 };
@@ -19,7 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::default().routes(routes!(post, get))
 }
 
-/// The stream of a run, from the event after `starting_after` on.
+/// The stream of a run, from the event after `starting_after` on. A number that the run has not come to is not found.
 #[utoipa::path(post, path = "/v1/runs/{run_id}/stream", tag = "runs", operation_id = "retrieve_stream_for_run",
     params(("run_id" = String, Path, description = "The run")), request_body = Option<RetrieveStreamRequest>,
     responses((status = 200, description = "The stream", body = super::openapi::EventStream, content_type = "text/event-stream"), ReadErrors))]
@@ -51,6 +52,7 @@ async fn resume(
 ) -> Result<Response, ApiError> {
     let row = app.host.run(run).await?;
     let agent_type = turn::agent_type(&Reader::now(&app.host), &row).await?;
+    check_cursor(app, run, starting_after).await?;
     let reading = Reading { starting_after, pings, fail_early: false };
     sse::of_run(app, row, agent_type, reading).await
 }

@@ -100,9 +100,10 @@ async fn delete(State(app): State<App>, Id(run): Id<RunId>) -> Result<Answer<()>
     Ok(Answer(()))
 }
 
-/// The messages of a run, those that were sent to the agent included.
+/// The messages of a run, those that were sent to the agent included. `after` is newer and `before` older, whatever the
+/// order.
 #[utoipa::path(get, path = "/v1/runs/{run_id}/messages", tag = "runs", operation_id = "list_messages_for_run",
-    params(("run_id" = String, Path, description = "The run"), wire::Page, AsOfQuery),
+    params(("run_id" = String, Path, description = "The run"), wire::MessagePage, AsOfQuery),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list_messages(
     reader: Reader,

@@ -98,9 +98,9 @@ async fn feedback(
     Ok(Answer(Step::new(&row, feedback.as_ref())))
 }
 
-/// The messages of a step.
+/// The messages of a step. `after` is newer and `before` older, whatever the order.
 #[utoipa::path(get, path = "/v1/steps/{step_id}/messages", tag = "steps", operation_id = "list_messages_for_step",
-    params(("step_id" = String, Path, description = "The step"), wire::Page, AsOfQuery),
+    params(("step_id" = String, Path, description = "The step"), wire::MessagePage, AsOfQuery),
     responses((status = 200, description = "A page of messages", body = [LettaMessage]), ListErrors))]
 async fn list_messages(
     reader: Reader,

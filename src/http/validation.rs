@@ -2,9 +2,12 @@
 //!
 //! Clients of V1 get `detail` as one string, and some look into it. The texts of the commonest errors are FastAPI's.
 
+mod plain;
+
 use std::fmt::Write as _;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use crate::wire::{Kind, pattern_message};
@@ -117,10 +120,25 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
         return Err(Invalid::body("json_invalid", Vec::new(), &message));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| of_serde(steps(error.path()), error.inner()))?;
+    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        misread::<T>(body, &error).unwrap_or_else(|| of_serde(steps(error.path()), error.inner()))
+    })?;
     reader.end().map_err(|error| of_serde(Vec::new(), &error))?;
     Ok(parsed)
+}
+
+/// A value of another kind where a word is expected counts as broken JSON to serde_json, which it is not. Read as free
+/// JSON first, the same body gives the error that is meant; `None` when it is broken indeed.
+fn misread<T: DeserializeOwned>(
+    body: &[u8],
+    error: &serde_path_to_error::Error<serde_json::Error>,
+) -> Option<Invalid> {
+    if !error.inner().is_syntax() {
+        return None;
+    }
+    let free: Value = serde_json::from_slice(body).ok()?;
+    let error = serde_path_to_error::deserialize::<_, T>(free).err()?;
+    Some(of_serde(steps(error.path()), error.inner()))
 }
 
 fn of_serde(mut place: Vec<Step>, error: &serde_json::Error) -> Invalid {
@@ -140,7 +158,7 @@ fn of_serde(mut place: Vec<Step>, error: &serde_json::Error) -> Invalid {
             }
             Invalid::body("missing", place, "Field required")
         }
-        None => Invalid::body("value_error", place, message),
+        None => Invalid::body("value_error", place, &plain::plain(message)),
     }
 }
 
@@ -191,6 +209,12 @@ mod tests {
     #[expect(dead_code, reason = "only its form matters")]
     struct Inner {
         label: String,
+        word: Option<Word>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum Word {
+        Yes,
     }
 
     fn printed(body: &str) -> String {
@@ -205,9 +229,13 @@ mod tests {
         );
         assert_eq!(
             printed(r#"{"inner": [{"label": 7}]}"#),
-            "[{'type': 'value_error', 'loc': ('body', 'inner', 0, 'label'), 'msg': 'invalid type: integer `7`, expected a string'}]"
+            "[{'type': 'value_error', 'loc': ('body', 'inner', 0, 'label'), 'msg': 'Input should be a string, not 7'}]"
         );
         assert!(printed("{").starts_with("[{'type': 'json_invalid', 'loc': ('body', 1), "));
+        assert_eq!(
+            printed(r#"{"inner": [{"label": "a", "word": 7}]}"#),
+            "[{'type': 'value_error', 'loc': ('body', 'inner', 0, 'word'), 'msg': 'Input should be a string, not 7'}]"
+        );
         assert_eq!(
             Invalid::missing_body().printed(),
             "[{'type': 'missing', 'loc': ('body',), 'msg': 'Field required'}]"

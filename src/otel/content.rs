@@ -71,7 +71,7 @@ fn said(role: Role, parts: Vec<Value>, name: Option<&str>) -> Value {
     let role = match role {
         Role::System | Role::Summary => "system",
         Role::User => "user",
-        Role::Assistant => "assistant",
+        Role::Assistant | Role::Approval => "assistant",
         Role::Tool => "tool",
     };
     let mut said = json!({ "role": role, "parts": parts });

@@ -1,13 +1,14 @@
 //! Agents as clients see them.
 
-use retold_actors::{AgentView, tool};
+use retold_actors::AgentView;
 use retold_events::{AgentId, MessageId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Block, CompactionSettings, DEFAULT_USER_ID, Id, JsonObject, LlmConfig, ModelSettings,
-    Relations, ResponseFormat, Time, Tool, ToolRule, WireAgentType, WireStopReason, json,
+    ApprovalRequestMessage, Block, CompactionSettings, DEFAULT_USER_ID, Id, JsonObject, LlmConfig,
+    ModelSettings, Relations, ResponseFormat, Time, Tool, ToolRule, WireAgentType, WireStopReason,
+    expand::approval_request, json,
 };
 
 /// An agent.
@@ -87,9 +88,8 @@ pub struct AgentState {
     /// Always empty.
     #[schema(value_type = Vec<Object>)]
     pub identities: [(); 0],
-    /// Always `null`: this server asks nobody for approval.
-    #[schema(value_type = Option<Object>)]
-    pub pending_approval: Option<()>,
+    /// Tool calls that wait for a person or for the client.
+    pub pending_approval: Option<ApprovalRequestMessage>,
     /// Whether each run starts with an empty history.
     pub message_buffer_autoclear: bool,
     /// Always `null`.
@@ -160,7 +160,7 @@ impl AgentState {
         let thread = state.thread();
         let blocks: Vec<Block> =
             view.blocks.iter().filter(|_| relations.blocks).map(Block::from).collect();
-        let tools = state.tools.iter().filter(|_| relations.tools);
+        let tools = view.tools.iter().filter(|_| relations.tools);
         let in_context = thread.context.iter().map(|message| message.id);
         Self {
             created_by_id: Some(DEFAULT_USER_ID.to_owned()),
@@ -192,7 +192,7 @@ impl AgentState {
             metadata: config.metadata.as_ref().map(JsonObject::stored),
             memory: Memory::new(view, blocks.clone()),
             blocks,
-            tools: tools.filter_map(|&id| tool::by_id(id)).map(Tool::from).collect(),
+            tools: tools.map(Tool::from).collect(),
             sources: [],
             tags: if relations.tags { config.tags.clone() } else { Vec::new() },
             tool_exec_environment_variables: [],
@@ -204,7 +204,11 @@ impl AgentState {
             entity_id: None,
             identity_ids: [],
             identities: [],
-            pending_approval: None,
+            pending_approval: state
+                .thread()
+                .pending()
+                .filter(|_| relations.pending_approval)
+                .map(|asks| approval_request(asks)),
             message_buffer_autoclear: config.message_buffer_autoclear,
             enable_sleeptime: None,
             multi_agent_group: None,

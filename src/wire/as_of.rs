@@ -9,7 +9,8 @@ use super::{
     query::{Pairs, QueryProblem},
 };
 
-const KEY: &str = "as_of";
+/// The name of the parameter.
+pub const AS_OF: &str = "as_of";
 
 /// The moment at which a reader wants to see things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoParams)]
@@ -22,13 +23,19 @@ pub struct AsOfQuery {
 }
 
 impl AsOfQuery {
+    /// Whether a query names a moment, be it one or not.
+    #[must_use]
+    pub fn is_among(pairs: &[(String, String)]) -> bool {
+        !Pairs(pairs).list(AS_OF).is_empty()
+    }
+
     /// Reads `as_of` out of the query of any reading route. An empty one is not taken for none: its reader would be shown
     /// the present for the past.
     ///
     /// # Errors
     /// [`QueryProblem`] when it is neither a position nor a time.
     pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, QueryProblem> {
-        let given = Pairs(pairs).list(KEY);
+        let given = Pairs(pairs).list(AS_OF);
         let as_of = given.last().map(|text| moment(text).ok_or_else(problem)).transpose()?;
         Ok(Self { as_of })
     }
@@ -49,7 +56,7 @@ pub(super) const EXPECTED: &str = "Input should be a position in the log (a whol
     (RFC 3339, such as 2026-08-01T12:00:00Z)";
 
 fn problem() -> QueryProblem {
-    QueryProblem::new(KEY, EXPECTED)
+    QueryProblem::new(AS_OF, EXPECTED)
 }
 
 #[cfg(test)]
@@ -60,7 +67,7 @@ mod tests {
 
     fn read(values: &[&str]) -> Result<Option<AsOf>, QueryProblem> {
         let pairs: Vec<(String, String)> =
-            values.iter().map(|value| (KEY.to_owned(), (*value).to_owned())).collect();
+            values.iter().map(|value| (AS_OF.to_owned(), (*value).to_owned())).collect();
         AsOfQuery::from_pairs(&pairs).map(|query| query.as_of)
     }
 

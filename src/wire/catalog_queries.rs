@@ -187,12 +187,38 @@ impl ToolsQuery {
 
 fn tool_types(pairs: Pairs<'_>, key: &str) -> Result<Vec<String>, QueryProblem> {
     let types = pairs.comma_list(key);
-    match types.iter().find(|kind| !TOOL_TYPES.contains(&kind.as_str())) {
-        Some(unknown) => {
-            let message = format!("{unknown:?} is not one of {}", TOOL_TYPES.join(", "));
-            Err(QueryProblem::new(key, message))
-        }
-        None => Ok(types),
+    for kind in &types {
+        check_tool_type(kind).map_err(|message| QueryProblem::new(key, message))?;
+    }
+    Ok(types)
+}
+
+/// Whether a word is a kind of tool.
+///
+/// # Errors
+/// The kinds there are, when it is not.
+pub fn check_tool_type(kind: &str) -> Result<(), String> {
+    if TOOL_TYPES.contains(&kind) {
+        return Ok(());
+    }
+    Err(format!("{kind:?} is not one of {}", TOOL_TYPES.join(", ")))
+}
+
+/// Whether calls of a tool wait for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ApprovalQuery {
+    /// Whether they do; needed where the body does not say.
+    pub requires_approval: Option<bool>,
+}
+
+impl ApprovalQuery {
+    /// Reads the query of `PATCH /v1/agents/{id}/tools/approval/{name}`.
+    ///
+    /// # Errors
+    /// [`QueryProblem`] when it is neither true nor false.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, QueryProblem> {
+        Ok(Self { requires_approval: Pairs(pairs).flag("requires_approval")? })
     }
 }
 

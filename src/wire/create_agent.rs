@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use retold_actors::{
     agent::NewAgent,
-    tool::{self, BuiltinTool, base_rules, base_rules_of, base_tools},
+    tool::{self, base_rules, base_rules_of, base_tools},
 };
 use retold_events::{
     BlockId, ToolId,
@@ -145,6 +145,13 @@ impl CreateAgentRequest {
         given.or(defaults.embedding.as_deref())
     }
 
+    /// The tools to look up: names or ids; they need not be found.
+    #[must_use]
+    pub fn tool_names(&self) -> Vec<String> {
+        let ids = self.tool_ids.iter().flatten().map(|id| id.0.to_string());
+        self.tools.iter().flatten().cloned().chain(ids).collect()
+    }
+
     /// The agent to make. `found` is what the handles led to.
     ///
     /// # Errors
@@ -174,7 +181,8 @@ impl CreateAgentRequest {
         }
         let base =
             if self.include_base_tools.unwrap_or(true) { base_tools(agent_type) } else { vec![] };
-        let tools = tools(base, self.tools.unwrap_or_default(), self.tool_ids.unwrap_or_default())?;
+        let (names, ids) = (self.tools.unwrap_or_default(), self.tool_ids.unwrap_or_default());
+        let tools = tools(base, names, ids, found)?;
         let tool_rules =
             tool_rules(self.tool_rules, self.include_base_tool_rules, agent_type, &tools)?;
         let tags = tags(self.tags.unwrap_or_default())?;
@@ -312,30 +320,28 @@ fn tools(
     mut found: Vec<ToolId>,
     names: Vec<String>,
     ids: Vec<Id<ToolId>>,
+    known: &Found,
 ) -> Result<Vec<ToolId>, Problem> {
     let mut unknown = Vec::new();
-    let mut add = |tool: Option<&BuiltinTool>, asked: String| match tool {
-        Some(tool) if !found.contains(&tool.id) => found.push(tool.id),
-        Some(_) => {}
-        None => unknown.push(format!("'{asked}'")),
-    };
     for name in names {
         // Old documents put ids among the names.
-        let by_id = name.parse().ok().and_then(tool::by_id);
-        add(by_id.or_else(|| tool::by_name(&name)), name);
+        match known.tool(&name) {
+            Some(tool) => found.push(tool),
+            None => unknown.push(format!("'{name}'")),
+        }
     }
     if !unknown.is_empty() {
         return Err(unknown_tools("name", &unknown));
     }
-    found.extend(known_tools(ids)?);
+    found.extend(known_tools(ids, known)?);
     Ok(without_repeats(found.into_iter().map(Id).collect()))
 }
 
 /// Tools by their ids, each once.
-pub(crate) fn known_tools(ids: Vec<Id<ToolId>>) -> Result<Vec<ToolId>, Problem> {
+pub(crate) fn known_tools(ids: Vec<Id<ToolId>>, found: &Found) -> Result<Vec<ToolId>, Problem> {
     let unknown: Vec<String> = ids
         .iter()
-        .filter(|id| tool::by_id(id.0).is_none())
+        .filter(|id| found.tool(&id.0.to_string()).is_none())
         .map(|id| format!("'{}'", id.0))
         .collect();
     if unknown.is_empty() { Ok(without_repeats(ids)) } else { Err(unknown_tools("id", &unknown)) }
@@ -344,7 +350,7 @@ pub(crate) fn known_tools(ids: Vec<Id<ToolId>>) -> Result<Vec<ToolId>, Problem> 
 fn unknown_tools(by: &str, unknown: &[String]) -> Problem {
     let known: Vec<&str> = tool::builtins().iter().map(|tool| tool.name).collect();
     Problem::Invalid(format!(
-        "Tools not found by {by}: {{{}}}; this server has {}",
+        "Tools not found by {by}: {{{}}}; this server has {} and what GET /v1/tools/ lists",
         unknown.join(", "),
         known.join(", ")
     ))

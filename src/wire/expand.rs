@@ -11,10 +11,10 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    AssistantMessage, CompactionStats, Content, Head, HiddenReasoningMessage, HiddenReasoningState,
-    Id, LettaMessage, ManyToolCalls, OneToolCall, ReasoningMessage, ReasoningSource,
-    SummaryMessage, SystemMessage, Time, ToolCall, ToolCallMessage, ToolReturn, ToolReturnMessage,
-    ToolReturnStatus, UserMessage, WireId,
+    ApprovalRequestMessage, AssistantMessage, CompactionStats, Content, Head,
+    HiddenReasoningMessage, HiddenReasoningState, Id, LettaMessage, ManyToolCalls, OneToolCall,
+    ReasoningMessage, ReasoningSource, SummaryMessage, SystemMessage, Time, ToolCall,
+    ToolCallMessage, ToolReturn, ToolReturnMessage, ToolReturnStatus, UserMessage, WireId,
 };
 
 /// How a reader wants to see messages.
@@ -126,6 +126,7 @@ pub fn expand_parts(message: &Message, view: &View<'_>, mut each: impl FnMut(u32
         }
         Role::User => show(0, Some(user(message))),
         Role::Tool => show(0, tool_return(message, view)),
+        Role::Approval => show(0, Some(approval_request(message).into())),
         Role::Summary => show(0, Some(summary(message, view.summaries))),
     }
 }
@@ -210,6 +211,19 @@ fn calls(message: &Message, view: &View<'_>, part: u32) -> LettaMessage {
     {
         return AssistantMessage::new(head(message, part), Content::Text(text)).into();
     }
+    let (first, all) = one_and_all(message);
+    ToolCallMessage::new(head(message, part), first, all).into()
+}
+
+/// Calls that wait for a person or for the client. Its `otid` is the id of the message itself.
+pub(super) fn approval_request(message: &Message) -> ApprovalRequestMessage {
+    let (first, all) = one_and_all(message);
+    let head = Head { otid: Some(message.id.to_string()), ..head(message, 0) };
+    ApprovalRequestMessage::new(head, first, all)
+}
+
+/// The calls of a message, and the first of them.
+fn one_and_all(message: &Message) -> (OneToolCall, ManyToolCalls) {
     let calls: Vec<ToolCall> = message
         .tool_calls
         .iter()
@@ -224,8 +238,7 @@ fn calls(message: &Message, view: &View<'_>, part: u32) -> LettaMessage {
         arguments: String::new(),
         tool_call_id: String::new(),
     });
-    let (first, all) = (OneToolCall::Call(first), ManyToolCalls::Calls(calls));
-    ToolCallMessage::new(head(message, part), first, all).into()
+    (OneToolCall::Call(first), ManyToolCalls::Calls(calls))
 }
 
 /// A text argument of a call.

@@ -218,6 +218,13 @@ wire_messages! {
         /// All calls, or the same piece.
         tool_calls: ManyToolCalls,
     }
+    /// Tools the agent wants to call, which wait for a person or for the client.
+    ApprovalRequestMessage / ApprovalRequestMessageType = ApprovalRequest "approval_request_message" {
+        /// The first call.
+        tool_call: OneToolCall,
+        /// All calls.
+        tool_calls: ManyToolCalls,
+    }
     /// What tools returned. The first one's members stand at the top level, too.
     ToolReturnMessage / ToolReturnMessageType = ToolReturn "tool_return_message" {
         /// The returned text.
@@ -273,7 +280,7 @@ pub enum HiddenReasoningState {
 }
 
 /// Whether a tool did what was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolReturnStatus {
     /// It did.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Content, InputRole, Problem};
+use super::{ApprovalCreate, Content, InputRole, Problem, ToolReturnCreate};
 
 /// One item of `messages`. `type` tells which; without one, what looks like an approval is one.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -13,9 +13,9 @@ use super::{Content, InputRole, Problem};
 pub enum InputMessage {
     /// Something said.
     Message(MessageCreate),
-    /// A decision about tool calls. Refused: this server asks nobody for approval, so none is ever awaited.
+    /// A decision about tool calls that wait. Only the first item may be one.
     Approval(ApprovalCreate),
-    /// Returns of tools that the client runs. Refused for the same reason.
+    /// Returns of tools that the client ran. Only the first item may be one.
     ToolReturn(ToolReturnCreate),
 }
 
@@ -44,39 +44,6 @@ pub struct MessageCreate {
     /// Without meaning here: there are no batches.
     #[serde(default)]
     pub batch_item_id: Option<String>,
-}
-
-/// A decision about tool calls.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ApprovalCreate {
-    /// `approval`.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// The client's own id of the message.
-    pub otid: Option<String>,
-    /// The decisions.
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub approvals: Option<Vec<Value>>,
-    /// The one decision, in the older form.
-    pub approve: Option<bool>,
-    /// What it decides, in the older form.
-    pub approval_request_id: Option<String>,
-    /// Why, in the older form.
-    pub reason: Option<String>,
-}
-
-/// Returns of tools that the client runs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ToolReturnCreate {
-    /// `tool_return`.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// The client's own id of the message.
-    pub otid: Option<String>,
-    /// The returns.
-    #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
-    pub tool_returns: Vec<Value>,
 }
 
 /// Written by hand: the rule for items without a `type` is none that serde has.
@@ -151,12 +118,12 @@ impl InputMessage {
     /// The message as the core takes it.
     ///
     /// # Errors
-    /// [`Problem::Invalid`] for anything but something said.
+    /// [`Problem`] for anything but something said.
     pub fn into_new_message(self) -> Result<NewMessage, Problem> {
         match self {
             Self::Message(message) => message.into_new_message(),
             Self::Approval(_) | Self::ToolReturn(_) => Err(Problem::Invalid(
-                "Cannot process approval response: No tool call is currently awaiting approval"
+                "only the first item of `messages` can decide about tool calls; put it there"
                     .to_owned(),
             )),
         }
@@ -185,21 +152,14 @@ mod tests {
         ] {
             assert!(matches!(read(approval), Ok(InputMessage::Approval(_))));
         }
-        let ret = read(json!({"type": "tool_return", "tool_returns": [{}]}));
+        let ret = read(json!({"type": "tool_return", "tool_returns": []}));
         assert!(matches!(ret, Ok(InputMessage::ToolReturn(_))));
     }
 
     #[test]
-    fn answers_to_approvals_are_refused_in_v1s_words() {
-        for item in [json!({"approve": true}), json!({"type": "tool_return", "tool_returns": []})] {
-            assert_eq!(
-                read(item).unwrap().into_new_message(),
-                Err(Problem::Invalid(
-                    "Cannot process approval response: No tool call is currently awaiting approval"
-                        .into()
-                ))
-            );
-        }
+    fn a_decision_is_nothing_said() {
+        let item = read(json!({"approve": true, "approval_request_id": "call_1"})).unwrap();
+        assert!(matches!(item.into_new_message(), Err(Problem::Invalid(_))));
     }
 
     #[test]

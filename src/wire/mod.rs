@@ -14,6 +14,7 @@ mod catalog_queries;
 mod compaction;
 mod content;
 mod create_agent;
+mod decision;
 pub mod event;
 mod expand;
 mod fork;
@@ -40,10 +41,13 @@ mod run_trace;
 mod send;
 mod settings;
 mod step;
+mod step_end;
 mod stream;
 mod time;
 mod tool;
+mod tool_change;
 mod tool_rule;
+mod tool_search;
 mod update_agent;
 mod usage;
 mod words;
@@ -53,16 +57,21 @@ pub mod ws;
 mod tests;
 
 pub use agent::{AgentState, Memory, ResetMessagesRequest};
-pub use as_of::AsOfQuery;
+pub use as_of::{AS_OF, AsOfQuery};
 pub use backup::BackupQuery;
 pub use block::{Block, BlockResponse, BlockUpdate, CreateBlock};
 pub use block_history::{
     BlockAuthor, BlockAuthorType, BlockVersion, BlockVersionKind, RestoreBlockRequest,
 };
-pub use catalog_queries::{BlocksQuery, ModelsQuery, TagsQuery, ToolsQuery};
+pub use catalog_queries::{
+    ApprovalQuery, BlocksQuery, ModelsQuery, TagsQuery, ToolsQuery, check_tool_type,
+};
 pub use compaction::{CompactionSettings, CompactionSettingsInput, default_compaction};
 pub use content::{Content, ContentPart, ImageSource};
 pub use create_agent::CreateAgentRequest;
+pub use decision::{
+    ApprovalCreate, CallAnswer, CallApproval, ClientReturn, ClientToolSchema, ToolReturnCreate,
+};
 pub use event::{Cursor, Event, EventName, EventPayload, EventsQuery, REDACTED};
 pub use expand::{View, expand, expand_parts, part_otid, wire_span};
 pub use fork::{ForkAgentRequest, Moment};
@@ -71,10 +80,10 @@ pub use id::{Id, Kind, pattern_message};
 pub use json::JsonObject;
 pub use llm_config::{LlmConfig, LlmConfigInput, OtherConfig, ReasoningEffort};
 pub use message::*;
-pub use message_input::{ApprovalCreate, InputMessage, MessageCreate, ToolReturnCreate};
+pub use message_input::{InputMessage, MessageCreate};
 pub use model::{EmbeddingConfig, EmbeddingModel, Model};
 pub use model_choice::{Defaults, Found, MAX_DEFAULT_WINDOW, small_model};
-pub use page::{MAX_PAGE, Order, Page};
+pub use page::{HistoryPage, MAX_PAGE, MessagePage, Order, Page};
 pub use problem::Problem;
 pub use provider_trace::{ModelResponse, ProviderTrace, ResponseCall, ResponseError, ResponsePart};
 pub use queries::{
@@ -99,8 +108,10 @@ pub use settings::{
 pub use step::{ModifyFeedbackRequest, Step, StepMetrics};
 pub use stream::{Frame, Frames, Shown};
 pub use time::Time;
-pub use tool::Tool;
+pub use tool::{PackageRequirement, Tool};
+pub use tool_change::{DerivedTool, ToolCreate, ToolUpdate};
 pub use tool_rule::{ToolCallNode, ToolRule, stored_rules};
+pub use tool_search::{ModifyApprovalRequest, ToolSearchRequest, ToolSearchResult};
 pub use update_agent::UpdateAgent;
 pub use usage::{
     CompletionTokensDetails, LettaUsageStatistics, PromptTokensDetails, UsageStatistics,

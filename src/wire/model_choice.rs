@@ -4,8 +4,11 @@
 //! laid over one another in that order, the last word counting. Looking a handle up may ask a provider, so the caller
 //! does it beforehand and hands the result in: the rules here stay pure.
 
+use std::sync::Arc;
+
+use retold_actors::tool::{self, Known};
 use retold_events::{
-    JsonText,
+    JsonText, ToolId,
     agent::{EmbeddingConfig as StoredEmbedding, ModelConfig},
 };
 use retold_models::{EmbeddingInfo, ModelInfo};
@@ -33,6 +36,18 @@ pub struct Found {
     pub embedding: Option<EmbeddingInfo>,
     /// See [`small_model`]; `None` when the catalog does not have it.
     pub small_model: Option<String>,
+    /// The tools of `tool_names`, apart from those that come with the server.
+    pub tools: Vec<Arc<Known>>,
+}
+
+impl Found {
+    /// The tool that a client names by its name or its id.
+    pub(crate) fn tool(&self, asked: &str) -> Option<ToolId> {
+        let id = asked.parse::<ToolId>().ok();
+        let builtin = id.and_then(tool::by_id).or_else(|| tool::by_name(asked));
+        let is_asked = |known: &&Arc<Known>| Some(known.id) == id || known.name == asked;
+        builtin.map(|tool| tool.id).or_else(|| self.tools.iter().find(is_asked).map(|it| it.id))
+    }
 }
 
 /// The handle V1 summarizes with, next to this model. `None`: the agent's own.

@@ -12,10 +12,10 @@ pub const MAX_PAGE: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Page {
-    /// Items that precede this one.
+    /// Items that precede this one in the order asked for.
     #[param(required = false)]
     pub before: Option<String>,
-    /// Items that follow this one.
+    /// Items that follow this one in the order asked for.
     #[param(required = false)]
     pub after: Option<String>,
     /// Items at most.
@@ -27,6 +27,41 @@ pub struct Page {
     /// What the list is sorted by, where the list has a choice.
     #[param(required = false)]
     pub order_by: Option<String>,
+}
+
+/// [`Page`] as the history of an agent reads it, for the description.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what `Page` reads")]
+pub struct HistoryPage {
+    /// Only messages older than this one, whatever `order` says.
+    before: Option<String>,
+    /// Only messages newer than this one, whatever `order` says.
+    after: Option<String>,
+    /// Stored messages at most, 100 unless given. One may show as several, so a page can hold more than this.
+    #[param(required = false)]
+    limit: usize,
+    /// Which end `limit` counts from: `desc`, the default, is the newest messages, `asc` the oldest. The answer is oldest
+    /// first either way.
+    #[param(required = false, inline)]
+    order: Order,
+}
+
+/// [`Page`] as the messages of a run or a step read it, for the description.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what `Page` reads")]
+pub struct MessagePage {
+    /// Only messages older than this one, whatever `order` says.
+    before: Option<String>,
+    /// Only messages newer than this one, whatever `order` says.
+    after: Option<String>,
+    /// Stored messages at most, 100 unless given. One may show as several, so a page can hold more than this.
+    #[param(required = false)]
+    limit: usize,
+    /// Which messages come first, and from which end `limit` counts: `asc`, the default, the oldest; `desc`, the newest.
+    #[param(required = false, inline)]
+    order: Order,
 }
 
 /// Which end comes first.

@@ -4,11 +4,14 @@
 //! its bytes, so `response_json` has one form for all providers, [`ModelResponse`].
 
 use retold_actors::replay::Traced;
-use retold_events::{AgentId, Message, Part, Role, RunId, StepId, run::StepOutcome};
+use retold_events::{AgentId, Message, Part, Role, RunId, StepId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{CompactionSettings, Id, JsonObject, LlmConfig, Time, UsageStatistics, WireStopReason};
+use super::{
+    CompactionSettings, Id, JsonObject, LlmConfig, Time, UsageStatistics, WireStopReason,
+    step_end::StepEnd,
+};
 
 /// What a model was sent, and what it answered.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -157,21 +160,15 @@ impl ModelResponse {
         let ended = &step.ended;
         let said: Vec<&Message> =
             ended.messages.iter().filter(|message| message.role == Role::Assistant).collect();
-        let error = match &ended.outcome {
-            StepOutcome::Failed { error } => Some(ResponseError {
-                r#type: error.error_type.clone(),
-                message: error.message.clone(),
-                detail: error.detail.clone(),
-            }),
-            StepOutcome::Success | StepOutcome::Cancelled => None,
-        };
+        let StepEnd { status, error } = StepEnd::of(&ended.outcome, ended.stop_reason);
+        let error = error.map(|error| ResponseError {
+            r#type: error.error_type.clone(),
+            message: error.message.clone(),
+            detail: error.detail.clone(),
+        });
         Self {
             model: step.model.clone(),
-            status: match ended.outcome {
-                StepOutcome::Success => "success",
-                StepOutcome::Failed { .. } => "failed",
-                StepOutcome::Cancelled => "cancelled",
-            },
+            status,
             content: said.iter().flat_map(|message| &message.content).filter_map(part).collect(),
             tool_calls: said
                 .iter()

@@ -11,14 +11,17 @@ pub struct Relations {
     pub tools: bool,
     /// Tags.
     pub tags: bool,
+    /// Tool calls that wait for a decision.
+    pub pending_approval: bool,
 }
 
 impl Relations {
     /// All of them.
-    pub const ALL: Self = Self { blocks: true, tools: true, tags: true };
+    pub const ALL: Self = Self { blocks: true, tools: true, tags: true, pending_approval: true };
 
     /// None of them.
-    pub const NONE: Self = Self { blocks: false, tools: false, tags: false };
+    pub const NONE: Self =
+        Self { blocks: false, tools: false, tags: false, pending_approval: false };
 
     /// Reads `include` and `include_relationships`; `None` when the client said neither.
     ///
@@ -40,6 +43,7 @@ impl Relations {
                 "blocks" | "memory" => relations.blocks = true,
                 "tools" => relations.tools = true,
                 "tags" => relations.tags = true,
+                "pending_approval" => relations.pending_approval = true,
                 // Known, and always empty here.
                 "sources"
                 | "identities"
@@ -47,7 +51,6 @@ impl Relations {
                 | "secrets"
                 | "managed_group"
                 | "multi_agent_group"
-                | "pending_approval"
                 | "tool_exec_environment_variables"
                 | "file_blocks" => {}
                 other => {

@@ -1,11 +1,11 @@
 //! Replays as clients see them.
 
 use retold_actors::replay::{Divergence, Replay, ReplayedStep, Status, What};
-use retold_events::{AgentId, RunId, StepId, run::StepOutcome};
+use retold_events::{AgentId, RunId, StepId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Id;
+use super::{Id, step_end::StepEnd};
 
 /// A run, rebuilt from the log alone and compared with what is stored of it. No model and no tool was called.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -146,11 +146,7 @@ impl From<&ReplayedStep> for RunReplayStep {
             sequence: step.place.seq.0,
             attempt: step.attempt,
             model: step.model.clone(),
-            status: match step.outcome {
-                StepOutcome::Success => "success",
-                StepOutcome::Failed { .. } => "failed",
-                StepOutcome::Cancelled => "cancelled",
-            },
+            status: StepEnd::of(&step.outcome, step.stop_reason).status,
             recorded_prompt_hash: step.recorded.map(hex),
             replayed_prompt_hash: hex(step.replayed),
             matches: step.matches(),
@@ -182,7 +178,7 @@ fn hex(hash: [u8; 16]) -> String {
 #[cfg(test)]
 mod tests {
     use retold_actors::replay::Place;
-    use retold_events::{Position, Seq};
+    use retold_events::{Position, Seq, run::StepOutcome};
     use serde_json::json;
 
     use super::*;
@@ -196,6 +192,7 @@ mod tests {
             attempt: 1,
             model: "p/m".to_owned(),
             outcome: StepOutcome::Cancelled,
+            stop_reason: None,
             recorded: None,
             replayed: [0xab; 16],
             messages: 3,

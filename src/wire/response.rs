@@ -45,11 +45,16 @@ impl LettaResponse {
         for message in messages {
             match message.role {
                 // What the run itself said has a step; what it was told has none.
-                Role::Assistant | Role::Tool if message.step.is_some() => {
+                Role::Assistant | Role::Approval | Role::Tool if message.step.is_some() => {
                     expand(message, &view, &mut shown);
                 }
                 Role::Summary if view.summaries => expand(message, &view, &mut shown),
-                Role::Assistant | Role::Tool | Role::Summary | Role::User | Role::System => {}
+                Role::Assistant
+                | Role::Approval
+                | Role::Tool
+                | Role::Summary
+                | Role::User
+                | Role::System => {}
             }
         }
         Self::new(shown, run)

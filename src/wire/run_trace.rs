@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use retold_events::{Message, Timestamp, ToolReturn, run::StepOutcome};
+use retold_events::{Message, Timestamp, ToolReturn};
 use retold_snapshots::row::{RunRow, StepRow};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Time, WireStopReason,
     query::{Pairs, QueryProblem},
+    step_end::StepEnd,
 };
 
 /// Spans of an answer, unless the client asks otherwise.
@@ -165,13 +166,13 @@ fn agent_step(run: &RunRow, step: &StepRow) -> TraceSpan {
         ("completion_tokens", step.usage.completion_tokens.to_string()),
         ("llm_request_ns", step.timing.model_ns.to_string()),
     ]);
-    match &step.outcome {
-        StepOutcome::Success => span.status_code = "Ok",
-        StepOutcome::Cancelled => {}
-        StepOutcome::Failed { error } => {
+    match StepEnd::of(&step.outcome, step.stop_reason) {
+        StepEnd { error: Some(error), .. } => {
             span.status_code = "Error";
             span.status_message.clone_from(&error.message);
         }
+        StepEnd { status: "success", error: None } => span.status_code = "Ok",
+        StepEnd { error: None, .. } => {}
     }
     span
 }

@@ -1,14 +1,17 @@
 //! A request to send messages, and the run it asks for.
 
 use retold_actors::run::Send;
-use retold_events::{AgentId, run::Request};
+use retold_events::{
+    AgentId,
+    run::{Decision, Request},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    Content, InputMessage, MESSAGE_TYPES, MessageCreate, Problem, problem::not_supported,
-    run::ASYNC_RUN_TYPE,
+    ClientToolSchema, Content, InputMessage, MESSAGE_TYPES, MessageCreate, Problem,
+    decision::client_tools, problem::not_supported, run::ASYNC_RUN_TYPE,
 };
 
 /// Model calls at most, when nobody says otherwise.
@@ -59,9 +62,9 @@ pub struct LettaStreamingRequest {
     /// Without meaning here, as in V1's newer loops.
     #[schema(value_type = Option<String>)]
     pub enable_thinking: Option<Value>,
-    /// Refused unless empty: tools that the client runs.
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub client_tools: Option<Vec<Value>>,
+    /// Tools that the client runs itself. A call of one ends the run with `requires_approval`; the next request brings what
+    /// it returned, and names them again.
+    pub client_tools: Option<Vec<ClientToolSchema>>,
     /// Refused unless empty: skills of the client.
     #[schema(value_type = Option<Vec<Object>>)]
     pub client_skills: Option<Vec<Value>>,
@@ -161,8 +164,11 @@ impl LettaStreamingRequest {
             fingerprint,
             metadata: None,
         };
+        let client_tools = client_tools(self.client_tools.unwrap_or_default())?;
+        let mut decisions = Vec::new();
         let messages = match (self.messages, self.input) {
-            (Some(messages), None) => {
+            (Some(mut messages), None) => {
+                decisions = take_decisions(&mut messages)?;
                 messages.into_iter().map(InputMessage::into_new_message).collect()
             }
             (None, Some(input)) => {
@@ -170,7 +176,7 @@ impl LettaStreamingRequest {
             }
             (Some(_), Some(_)) | (None, None) => Err(input_or_messages()),
         }?;
-        Ok(Send { messages, request })
+        Ok(Send { messages, decisions, client_tools, request })
     }
 
     fn check(&self, call: Call) -> Result<(), Problem> {
@@ -211,9 +217,6 @@ impl LettaStreamingRequest {
 
     fn check_supported(&self) -> Result<(), Problem> {
         let refuse = |what: &str, instead: &str| Err(not_supported(what, instead));
-        if self.client_tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
-            return refuse("`client_tools`", "attach one of its own tools to the agent instead");
-        }
         if self.client_skills.as_ref().is_some_and(|skills| !skills.is_empty()) {
             return refuse("`client_skills`", "describe the skills in a memory block instead");
         }
@@ -242,6 +245,18 @@ impl LettaStreamingRequest {
         let mut fingerprint = [0; 16];
         hasher.finalize_xof().fill(&mut fingerprint);
         Some(fingerprint)
+    }
+}
+
+/// Takes what the first item says of tool calls that wait, if it does.
+fn take_decisions(messages: &mut Vec<InputMessage>) -> Result<Vec<Decision>, Problem> {
+    if !matches!(messages.first(), Some(InputMessage::Approval(_) | InputMessage::ToolReturn(_))) {
+        return Ok(Vec::new());
+    }
+    match messages.remove(0) {
+        InputMessage::Approval(approval) => approval.into_decisions(),
+        InputMessage::ToolReturn(returned) => returned.into_decisions(),
+        InputMessage::Message(_) => Ok(Vec::new()),
     }
 }
 
@@ -334,7 +349,6 @@ mod tests {
     #[test]
     fn what_this_server_does_not_do_is_refused_aloud_and_empty_lists_are_fine() {
         for body in [
-            json!({"input": "hi", "client_tools": [{"name": "t"}]}),
             json!({"input": "hi", "client_skills": [{"name": "t"}]}),
             json!({"input": "hi", "return_logprobs": true}),
             json!({"input": "hi", "return_token_ids": true}),

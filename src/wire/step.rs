@@ -1,12 +1,13 @@
 //! Steps as clients see them.
 
-use retold_events::{AgentId, RunId, StepId, run::StepOutcome};
+use retold_events::{AgentId, RunId, StepId};
 use retold_snapshots::row::{FeedbackRow, StepRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     CompletionTokensDetails, Id, JsonObject, PromptTokensDetails, WireFeedback, WireStopReason,
+    step_end::StepEnd,
 };
 
 /// A step: one model call of a run.
@@ -74,7 +75,7 @@ pub struct Step {
     pub error_type: Option<String>,
     /// `{message, detail}` of what went wrong.
     pub error_data: Option<JsonObject>,
-    /// `success|failed|cancelled`.
+    /// `success|failed|cancelled`: cancelled by a client; what the end of the server cut short failed.
     #[schema(value_type = String)]
     pub status: &'static str,
 }
@@ -90,10 +91,7 @@ impl Step {
     /// A stored step as it is answered.
     #[must_use]
     pub fn new(row: &StepRow, feedback: Option<&FeedbackRow>) -> Self {
-        let error = match &row.outcome {
-            StepOutcome::Failed { error } => Some(error),
-            StepOutcome::Success | StepOutcome::Cancelled => None,
-        };
+        let StepEnd { status, error } = StepEnd::of(&row.outcome, row.stop_reason);
         let name = row.model.split_once('/').map_or(row.model.as_str(), |(_, name)| name);
         Self {
             id: Id(row.id),
@@ -123,16 +121,12 @@ impl Step {
             messages: [],
             feedback: feedback.and_then(|row| row.feedback).map(Into::into),
             project_id: None,
-            error_type: error.map(|error| error.error_type.clone()),
-            error_data: error.map(|error| {
+            error_type: error.as_ref().map(|error| error.error_type.clone()),
+            error_data: error.as_ref().map(|error| {
                 let detail = error.detail.as_deref();
                 JsonObject::of(&ErrorData { message: &error.message, detail })
             }),
-            status: match row.outcome {
-                StepOutcome::Success => "success",
-                StepOutcome::Failed { .. } => "failed",
-                StepOutcome::Cancelled => "cancelled",
-            },
+            status,
         }
     }
 }

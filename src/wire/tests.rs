@@ -112,7 +112,9 @@ fn view(new: &NewAgent) -> AgentView {
         messages: vec![message(0, Role::System, "You are compiled.")],
         compiled_from: Vec::new(),
     };
-    AgentView { state: Arc::new(State::created(agent_id(), NOW, &created)), blocks }
+    let tools = new.tools.iter().filter_map(|&id| retold_actors::tool::by_id(id));
+    let tools = tools.map(retold_actors::ToolView::Builtin).collect();
+    AgentView { state: Arc::new(State::created(agent_id(), NOW, &created)), blocks, tools }
 }
 
 fn state_of(body: Value) -> State {

@@ -25,7 +25,9 @@ impl Time {
             let naive = text.parse::<jiff::civil::DateTime>().ok()?;
             naive.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
         })?;
-        Some(Self(Timestamp::from_micros(at.as_microsecond())))
+        // The last second that can be read is one that cannot be shown: its fractions are past the end.
+        let micros = jiff::Timestamp::from_microsecond(at.as_microsecond()).ok()?.as_microsecond();
+        Some(Self(Timestamp::from_micros(micros)))
     }
 }
 
@@ -92,5 +94,12 @@ mod tests {
         }
         assert_eq!(Time::parse("2025-06-15"), Time::parse("2025-06-15T00:00:00Z"));
         assert_eq!(Time::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn a_time_that_can_be_read_is_shown_as_the_same_time_up_to_the_last_one() {
+        let last = Time::parse("9999-12-30T22:00:00Z").unwrap();
+        assert_eq!(Time::parse(&last.to_string()), Some(last));
+        assert_eq!(Time::parse("9999-12-30T22:00:00.999Z"), None, "it would be shown as another");
     }
 }

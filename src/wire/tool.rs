@@ -1,8 +1,15 @@
 //! Tools as clients see them.
 
-use retold_actors::tool::{BuiltinTool, RETURN_CHAR_LIMIT};
-use retold_events::ToolId;
-use serde::Serialize;
+use retold_actors::{
+    ToolView,
+    tool::{BuiltinTool, RETURN_CHAR_LIMIT},
+};
+use retold_events::{
+    ToolId,
+    tool::{Kind, Language, Requirement},
+};
+use retold_snapshots::{query, row::ToolRow};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -14,32 +21,30 @@ pub struct Tool {
     /// Its id.
     #[schema(value_type = String)]
     pub id: Id<ToolId>,
-    /// `letta_core`, `letta_memory_core`, ...
+    /// `custom`, `external_mcp`, and of those that come with the server `letta_core`, `letta_memory_core`, ...
     #[schema(value_type = String)]
     pub tool_type: &'static str,
     /// What it does; shown to the model.
     pub description: Option<String>,
-    /// Always `null`: built-in tools have no source.
+    /// `python` or `typescript`; `null` where there is no source.
     pub source_type: Option<String>,
     /// The name the model calls.
     pub name: Option<String>,
-    /// Its type.
+    /// Labels of the client; its type, when it comes with the server.
     pub tags: Vec<String>,
-    /// Always `null`: built-in tools have no source.
+    /// What a client wrote; `null` for tools that come with the server.
     pub source_code: Option<String>,
     /// `{name, description, parameters}`.
     pub json_schema: Option<JsonObject>,
-    /// Always `null`.
+    /// The schema of the arguments that a client gave apart from the source.
     pub args_json_schema: Option<JsonObject>,
     /// Characters of a return that a model gets to see.
     pub return_char_limit: usize,
-    /// Always `null`.
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub pip_requirements: Option<()>,
-    /// Always `null`.
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub npm_requirements: Option<()>,
-    /// Always `null`: this server asks nobody for approval.
+    /// Python packages it needs.
+    pub pip_requirements: Option<Vec<PackageRequirement>>,
+    /// Packages of Node it needs.
+    pub npm_requirements: Option<Vec<PackageRequirement>>,
+    /// Whether a person has to agree to its calls, in agents it is given to from now on.
     pub default_requires_approval: Option<bool>,
     /// Whether it may run beside other calls of one answer.
     pub enable_parallel_execution: Option<bool>,
@@ -47,10 +52,20 @@ pub struct Tool {
     pub created_by_id: Option<String>,
     /// Who changed it last.
     pub last_updated_by_id: Option<String>,
-    /// Always `null`.
+    /// Free JSON object of the client.
     pub metadata_: Option<JsonObject>,
-    /// Always `null`.
+    /// Kept for the client.
     pub project_id: Option<String>,
+}
+
+/// A package that a tool needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackageRequirement {
+    /// Its name in the registry of its language.
+    pub name: String,
+    /// Its exact version; any when absent.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +73,45 @@ struct JsonSchema<'a> {
     name: &'a str,
     description: &'a str,
     parameters: &'a RawValue,
+}
+
+impl Tool {
+    /// A tool that a user made.
+    #[must_use]
+    pub fn made(id: ToolId, row: &ToolRow) -> Self {
+        let tool = &row.tool;
+        let packages =
+            |all: &Option<Vec<Requirement>>| Some(all.as_ref()?.iter().map(Into::into).collect());
+        Self {
+            id: Id(id),
+            tool_type: query::kind_word(&tool.kind),
+            description: tool.description.clone(),
+            source_type: language(&tool.kind).map(|language| source_type(language).to_owned()),
+            name: Some(tool.name.clone()),
+            tags: tool.tags.clone(),
+            source_code: tool.source.clone(),
+            json_schema: Some(JsonObject::stored(&tool.schema)),
+            args_json_schema: tool.args_schema.as_ref().map(JsonObject::stored),
+            return_char_limit: usize::try_from(tool.return_char_limit).unwrap_or(usize::MAX),
+            pip_requirements: packages(&tool.pip),
+            npm_requirements: packages(&tool.npm),
+            default_requires_approval: tool.default_requires_approval,
+            enable_parallel_execution: Some(tool.parallel),
+            created_by_id: Some(DEFAULT_USER_ID.to_owned()),
+            last_updated_by_id: Some(DEFAULT_USER_ID.to_owned()),
+            metadata_: tool.metadata.as_ref().map(JsonObject::stored),
+            project_id: tool.project_id.clone(),
+        }
+    }
+}
+
+impl From<&ToolView> for Tool {
+    fn from(view: &ToolView) -> Self {
+        match view {
+            ToolView::Builtin(tool) => Self::from(*tool),
+            ToolView::Made { id, row } => Self::made(*id, row),
+        }
+    }
 }
 
 impl From<&BuiltinTool> for Tool {
@@ -86,5 +140,26 @@ impl From<&BuiltinTool> for Tool {
             metadata_: None,
             project_id: None,
         }
+    }
+}
+
+impl From<&Requirement> for PackageRequirement {
+    fn from(stored: &Requirement) -> Self {
+        Self { name: stored.name.clone(), version: stored.version.clone() }
+    }
+}
+
+fn language(kind: &Kind) -> Option<Language> {
+    match kind {
+        Kind::Custom { language } => Some(*language),
+        Kind::ExternalMcp { .. } => None,
+    }
+}
+
+/// V1's word for a language.
+pub(crate) fn source_type(language: Language) -> &'static str {
+    match language {
+        Language::Python => "python",
+        Language::TypeScript => "typescript",
     }
 }

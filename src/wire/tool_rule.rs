@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Problem, json, problem::not_supported};
+use super::{Problem, json};
 
 /// A rule that orders tool calls. `type` tells which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -97,7 +97,7 @@ pub enum ToolRule {
         #[serde(default)]
         prompt_template: Option<String>,
     },
-    /// A person has to agree to each call. Refused: this server asks nobody yet.
+    /// A person has to agree to each call.
     RequiresApproval {
         /// The tool.
         tool_name: String,
@@ -175,11 +175,8 @@ fn stored_rule(rule: ToolRule) -> Result<agent::ToolRule, Problem> {
         ToolRule::RequiredBeforeExit { tool_name, prompt_template } => {
             (tool_name, prompt_template, ToolRuleKind::RequiredBeforeExit)
         }
-        ToolRule::RequiresApproval { tool_name, .. } => {
-            return Err(not_supported(
-                &format!("tool rule `requires_approval` for `{tool_name}`"),
-                "it does not do approvals yet: leave the rule out, or attach only tools that may run without one",
-            ));
+        ToolRule::RequiresApproval { tool_name, prompt_template } => {
+            (tool_name, prompt_template, ToolRuleKind::RequiresApproval)
         }
     };
     Ok(agent::ToolRule { tool, kind, prompt_template })
@@ -237,6 +234,7 @@ impl From<&agent::ToolRule> for ToolRule {
             ToolRuleKind::RequiredBeforeExit => {
                 Self::RequiredBeforeExit { tool_name, prompt_template }
             }
+            ToolRuleKind::RequiresApproval => Self::RequiresApproval { tool_name, prompt_template },
         }
     }
 }

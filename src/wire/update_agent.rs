@@ -116,6 +116,12 @@ impl UpdateAgent {
         self.embedding.as_deref().filter(|handle| !handle.is_empty())
     }
 
+    /// The tools to look up; they need not be found.
+    #[must_use]
+    pub fn tool_names(&self) -> Vec<String> {
+        self.tool_ids.iter().flatten().map(|id| id.0.to_string()).collect()
+    }
+
     /// The new values, computed from the agent as it stands. `found` is what the handles led to.
     ///
     /// # Errors
@@ -123,7 +129,7 @@ impl UpdateAgent {
     pub fn into_patch(self, state: &State, found: &Found) -> Result<Patch, Problem> {
         self.check_supported()?;
         let context = self.message_ids.clone().map(|ids| context(state, ids)).transpose()?;
-        let tools = self.tool_ids.clone().map(known_tools).transpose()?;
+        let tools = self.tool_ids.clone().map(|ids| known_tools(ids, found)).transpose()?;
         let blocks = self.block_ids.clone().map(without_repeats);
         let mut config = Config::clone(&state.config);
         self.apply(&mut config, found)?;

@@ -142,7 +142,7 @@ words! {
         /// The server, to the model.
         System = Role::System => Role::System, "system";
         /// The agent.
-        Assistant = Role::Assistant => Role::Assistant, "assistant";
+        Assistant = Role::Assistant | Role::Approval => Role::Assistant, "assistant";
     }
 }
 

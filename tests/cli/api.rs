@@ -126,7 +126,7 @@ impl Api {
     }
 }
 
-fn message(text: &str) -> Value {
+pub(crate) fn message(text: &str) -> Value {
     json!({ "messages": [{ "role": "user", "content": text }] })
 }
 

@@ -63,7 +63,7 @@ impl Rig {
 }
 
 /// Waits until a file holds a text, and gives all of it.
-async fn until(file: &tempfile::NamedTempFile, text: &str) -> Result<String> {
+pub(crate) async fn until(file: &tempfile::NamedTempFile, text: &str) -> Result<String> {
     let begun = Instant::now();
     loop {
         let printed = std::fs::read_to_string(file.path())?;
@@ -76,7 +76,7 @@ async fn until(file: &tempfile::NamedTempFile, text: &str) -> Result<String> {
 }
 
 /// The objects of a text that has one a line.
-fn objects(text: &str) -> Result<Vec<Value>> {
+pub(crate) fn objects(text: &str) -> Result<Vec<Value>> {
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
@@ -131,7 +131,7 @@ async fn one_event_is_shown_in_full() -> Result<()> {
 #[tokio::test]
 async fn what_happens_is_printed_as_it_happens_until_the_server_stops() -> Result<()> {
     let rig = Rig::new().await?;
-    let (mut tail, printed) = rig.spawn(&["events", "tail", "--json"])?;
+    let (mut tail, printed) = rig.spawn(&["events", "tail", "--json", "--retry-for", "0"])?;
     until(&printed, "agent.created").await?;
     rig.turn().await?;
     let all = until(&printed, "run.ended").await?;
@@ -188,9 +188,11 @@ async fn what_cannot_be_is_said() -> Result<()> {
         (vec!["runs", "cancel", nobody], 1, "there is no run"),
         (vec!["runs", "watch", "nonsense"], 2, "run-{uuid4}"),
         (vec!["events", "tail", "--agent", "nonsense"], 2, "agent-{uuid4}"),
-        (vec!["events", "tail", "--type", "nonsense", "--no-follow"], 1, "agent.created"),
+        (vec!["events", "tail", "--type", "nonsense", "--no-follow"], 2, "agent.created"),
+        (vec!["events", "tail", "--type", "nonsense"], 2, "agent.created"),
         (vec!["events", "tail", "--after", "nonsense"], 2, "'latest'"),
-        (vec!["events", "show", "0"], 2, "0 is not in"),
+        (vec!["events", "show", "0"], 2, "a position is a whole number from 1 on"),
+        (vec!["events", "show", "abc"], 2, "a position is a whole number from 1 on"),
         (vec!["events", "tail", "--after", "9000"], 1, "Position not found: 9000"),
     ] {
         let refused = rig.retold(&arguments).await?;

@@ -13,11 +13,15 @@ mod data_dir;
 mod disk_full;
 mod events;
 mod exposure;
+mod failures;
 mod help;
+mod hostile;
 #[path = "../kill/http.rs"]
 mod http;
 mod password;
 mod program;
+mod proxy;
+mod reconnect;
 mod replay;
 mod signals;
 mod small_disk;

@@ -198,6 +198,11 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.running.0.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
         self.running.signal(name)
     }

@@ -20,5 +20,7 @@ mod runs;
 mod socket;
 mod stream;
 mod support;
+mod tools;
 mod traces;
+mod values;
 mod ws;

@@ -94,6 +94,26 @@ async fn lists_document_their_paging_and_filters() {
 }
 
 #[tokio::test]
+async fn lists_of_messages_say_that_their_cursors_speak_of_time() {
+    let world = World::new().await;
+    let description = world.get("/openapi.json").await.ok();
+    let messages = "/v1/agents/{agent_id}/messages";
+    for path in [messages, "/v1/runs/{run_id}/messages", "/v1/steps/{step_id}/messages"] {
+        let parameters = list(&description["paths"][path]["get"]["parameters"]);
+        let says = |name: &str| {
+            let found = parameters.iter().find(|parameter| parameter["name"] == name);
+            text(&found.unwrap_or_else(|| panic!("{path} has no {name}"))["description"]).to_owned()
+        };
+        assert!(says("before").contains("older than this one, whatever `order` says"), "{path}");
+        assert!(says("after").contains("newer than this one, whatever `order` says"), "{path}");
+        assert!(says("limit").contains("Stored messages at most, 100 unless given"), "{path}");
+        let default = if path == messages { "`desc`, the default" } else { "`asc`, the default" };
+        assert!(says("order").contains(default), "{path}: {}", says("order"));
+        assert_eq!(says("order").contains("oldest\nfirst either way"), path == messages, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn operations_have_distinct_names_and_every_reference_leads_somewhere() {
     let world = World::new().await;
     let reply = world.get("/openapi.json").await;

@@ -1,6 +1,7 @@
 //! Reading the past: what was answered at a moment is answered again when it is asked for, byte for byte.
 
 mod retold;
+mod routes;
 
 use retold_events::store::{EventStore as _, MemoryStore};
 use serde_json::{Value, json};

@@ -1,7 +1,10 @@
 //! Runs and steps: what remains of every request.
 
+use std::{sync::Arc, time::Duration};
+
 use retold_models::testing::Say;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::support::{World, kinds, list, message, text};
 
@@ -41,6 +44,40 @@ async fn a_run_tells_what_was_asked_and_what_came_of_it() {
     let steps = world.get(&format!("{path}/steps?order=asc")).await.ok();
     assert_eq!(list(&steps).len(), 2);
     assert_eq!(steps[1]["stop_reason"], "end_turn");
+}
+
+#[tokio::test]
+async fn a_step_that_the_end_of_the_server_cut_short_failed_as_its_run_did() {
+    let world = World::new().await;
+    let gate = Arc::new(Notify::new());
+    world.model("slow", [vec![Say::text("half"), Say::Until(gate)]]);
+    let agent = world.agent("slow").await;
+    let mut talking = world.stream_tokens(&agent, "hi").await;
+    let piece = talking.until("assistant_message").await;
+    let run = text(&piece.json["run_id"]).to_owned();
+    let world = world.restart(Duration::ZERO).await;
+    let row = world.ended(&run).await;
+    assert_eq!((&row["status"], &row["stop_reason"]), (&json!("failed"), &json!("error")));
+    let steps = world.get(&format!("/v1/runs/{run}/steps")).await.ok();
+    let step = &list(&steps)[0];
+    assert_eq!((&step["status"], &step["stop_reason"]), (&json!("failed"), &json!("error")));
+    assert_eq!(step["error_type"], "interrupted");
+    assert!(text(&step["error_data"]["message"]).contains("the server stopped"), "{step}");
+    let one = world.get(&format!("/v1/steps/{}", text(&step["id"]))).await.ok();
+    assert_eq!(&one, step);
+    let trace = world.get(&format!("/v1/steps/{}/trace", text(&step["id"]))).await.ok();
+    let answered = &trace["response_json"];
+    assert_eq!(
+        (&answered["status"], &answered["error"]["type"]),
+        (&json!("failed"), &json!("interrupted"))
+    );
+    let replay = world.get(&format!("/v1/runs/{run}/replay")).await.ok();
+    assert_eq!(
+        (&replay["status"], &replay["steps"][0]["status"]),
+        (&json!("identical"), &json!("failed"))
+    );
+    let kept = world.get(&format!("/v1/runs/{run}/messages")).await.ok();
+    assert_eq!(kinds(&kept), ["user_message", "assistant_message"], "what was seen stays");
 }
 
 #[tokio::test]

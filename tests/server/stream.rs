@@ -115,7 +115,8 @@ async fn a_stream_is_taken_up_after_any_event_by_post_and_get() {
         .filter_map(|event| event.json["seq_id"].as_u64())
         .max()
         .expect("events are numbered");
-    for after in 0..=last + 3 {
+    // The end has a number, too, but no frame of it shows it.
+    for after in 0..=last + 1 {
         let path = format!("/v1/runs/{run}/stream");
         let posted = world
             .stream(&path, json!({ "starting_after": after, "include_pings": false }))
@@ -135,6 +136,48 @@ async fn a_stream_is_taken_up_after_any_event_by_post_and_get() {
         assert_eq!(posted.iter().collect::<Vec<_>>(), expected, "after {after}");
         assert_eq!(got, posted);
     }
+}
+
+#[tokio::test]
+async fn a_number_that_a_run_has_not_come_to_is_not_found_whether_it_has_ended_or_not() {
+    let world = World::new().await;
+    let gate = Arc::new(Notify::new());
+    let script = vec![
+        Say::text("one "),
+        Say::Until(Arc::clone(&gate)),
+        Say::text("two"),
+        Say::end(Finish::Stop),
+    ];
+    world.model("slow", [script]);
+    let agent = world.agent("slow").await;
+    let mut talking = world.stream_tokens(&agent, "hi").await;
+    let piece = talking.until("assistant_message").await.json;
+    let (run, seq) = (text(&piece["run_id"]).to_owned(), piece["seq_id"].as_u64().unwrap());
+    let path = format!("/v1/runs/{run}/stream");
+    let refused = async |after: u64, last: u64| {
+        let got = world.get(&format!("{path}?starting_after={after}")).await;
+        let posted = world.post(&path, json!({ "starting_after": after })).await;
+        for answer in [got, posted] {
+            assert_eq!(answer.status, 404, "{after}: {}", answer.text);
+            let says = format!("Cursor not found: {after}; the last number of {run} is {last}");
+            assert_eq!(text(&answer.body["detail"]), says);
+            assert_eq!(answer.body["code"], "cursor_not_found");
+        }
+    };
+    for after in [seq + 1, seq + 1000, i64::MAX as u64] {
+        refused(after, seq).await;
+    }
+    let mut tail = world.stream(&path, json!({ "starting_after": seq })).await;
+    gate.notify_one();
+    assert_eq!(spoken(&tail.rest().await), "two");
+    let all = world.stream(&path, json!({})).await.rest().await;
+    let last = all.iter().filter_map(|event| event.json["seq_id"].as_u64()).max().unwrap();
+    // One more than what was shown: the end.
+    for after in [last + 2, last + 1000, i64::MAX as u64] {
+        refused(after, last + 1).await;
+    }
+    let end = world.stream(&path, json!({ "starting_after": last + 1 })).await.rest().await;
+    assert_eq!(shown(&end), ["stop_reason", "usage_statistics", "[DONE]"]);
 }
 
 #[tokio::test]

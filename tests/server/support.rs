@@ -146,6 +146,10 @@ impl World {
         reply(with_body(self.ask(Method::POST, path), &body)).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Reply {
+        reply(with_body(self.ask(Method::PUT, path), &body)).await
+    }
+
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Reply {
         reply(with_body(self.ask(Method::PATCH, path), &body)).await
     }

@@ -180,6 +180,36 @@ async fn messages_that_cannot_be_sent_are_told_why() {
 }
 
 #[tokio::test]
+async fn a_message_said_in_no_way_or_in_two_is_told_the_ways_there_are() {
+    let world = World::new().await;
+    let agent = world.agent("echo").await;
+    let mut socket = Socket::open(&world).await;
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    for ways in [
+        json!({}),
+        json!({"message": null}),
+        json!({"message": "a", "input": "b"}),
+        json!({"input": "a", "messages": messages}),
+        json!({"message": "a", "input": "b", "messages": messages}),
+    ] {
+        let mut say = json!({"type": "user_message", "agent_id": agent, "format": "v1"});
+        say.as_object_mut().unwrap().extend(ways.as_object().unwrap().clone());
+        socket.send(say).await;
+        let refused = socket.frame().await;
+        assert_eq!(refused["type"], "agent_response_error", "{ways}: {refused}");
+        let says = "exactly one of `message`, `input` and `messages` must be given";
+        assert_eq!(refused["message"], says, "{ways}");
+    }
+    for way in [json!({"message": "a"}), json!({"input": "a"}), json!({"messages": messages})] {
+        let mut say = json!({"type": "user_message", "agent_id": agent});
+        say.as_object_mut().unwrap().extend(way.as_object().unwrap().clone());
+        socket.send(say).await;
+        let said = socket.until("agent_response_end").await;
+        assert_eq!(said[0]["type"], "agent_response_start", "{way}: {said:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_run_says_so_and_ends() {
     let world = World::new().await;
     world.model("poor", [Say::failure(ModelErrorKind::RateLimit, "slow down")]);

@@ -4,7 +4,7 @@ use retold_events::{
     ConversationId, Message as Stored, MessageId, Part, ReturnStatus, Role, RunId, StepId,
     Timestamp, ToolCall, ToolReturn,
     agent::{Config, ContextReplaced, Event},
-    run::{self, Input, Request},
+    run::{self, EndStatus, Input, Request, StopReason},
 };
 use retold_snapshots::{agent::State, row::RunRow, run::OpenRun};
 use tokio::sync::oneshot;
@@ -18,14 +18,14 @@ use crate::{
     IdSource, Refusal,
     prompt::{note, stock, system},
     run::{NewMessage, Prepared, Sent},
-    turn::{self, Partial, StepView},
+    turn::{self, Begin, Partial, StepView},
 };
 
 impl Live {
     /// Accepts a run, or attaches the request to the run that the same request began before.
     pub(super) async fn send(
         &mut self,
-        send: Prepared,
+        mut send: Prepared,
         permits: Permits,
     ) -> Result<Gated<Sent>, Refusal> {
         if let Some(open) = same_request(&self.state, &send.request) {
@@ -36,6 +36,7 @@ impl Live {
             // Blocks may have been edited by others: the model is to see them as they stand.
             self.refresh().await?;
         }
+        self.check_decisions(&mut send, self.draft().now)?;
         let permit = self.shared.log.reserve().await;
         let mut draft = self.draft();
         let run = RunId::from_uuid(self.shared.options.ids.next(draft.now));
@@ -43,7 +44,13 @@ impl Live {
         self.record(
             &mut draft,
             Some(run),
-            Event::RunAccepted(run::Accepted { run, input: send.input, request: send.request }),
+            Event::RunAccepted(run::Accepted {
+                run,
+                input: send.input,
+                request: send.request,
+                decisions: send.decisions,
+                client_tools: send.client_tools,
+            }),
         );
         self.permits.insert(run, permits);
         self.outputs.insert(run, super::live::OutputCursor::default());
@@ -77,8 +84,13 @@ impl Live {
         let conversation = open.request.conversation;
         let mut input_ids =
             open.started.as_ref().map_or_else(Vec::new, |started| started.input_ids.clone());
-        if self.state.config.message_buffer_autoclear && attempt == 1 {
-            self.clear_context(draft, run, conversation);
+        if attempt == 1 {
+            self.deny_expired(draft, conversation);
+            let waits =
+                self.state.threads.get(&conversation).is_some_and(|it| it.pending().is_some());
+            if self.state.config.message_buffer_autoclear && !waits {
+                self.clear_context(draft, run, conversation);
+            }
         }
         let count = self.state.open_runs.get(&run).map_or(0, |open| open.input.len());
         while input_ids.len() < count {
@@ -91,8 +103,29 @@ impl Live {
             input_ids.push(MessageId::from_uuid(id));
         }
         self.record(draft, Some(run), Event::RunStarted(run::Started { run, attempt, input_ids }));
-        let Some(view) = self.begin_step(draft, run) else { return };
-        self.spawn_turn(draft, run, attempt, view);
+        match self.held_for(run) {
+            Ok(Some(held)) => {
+                self.spawn_turn(draft, run, attempt, Begin::Resolve(Box::new(held)));
+            }
+            Ok(None) => {
+                let Some(view) = self.begin_step(draft, run) else { return };
+                self.spawn_turn(draft, run, attempt, Begin::Step(view));
+            }
+            Err(error) => {
+                let stop_reason = StopReason::Error;
+                self.end_run(draft, run, EndStatus::Failed, stop_reason, Some(error));
+            }
+        }
+    }
+
+    /// Starts another attempt of a run whose step had come to its calls: the model has spoken, the calls go on.
+    pub(super) fn take_over(&mut self, draft: &mut Draft, run: RunId, attempt: u32) {
+        let Some(open) = self.state.open_runs.get(&run) else { return };
+        let (Some(started), Some(calls)) = (&open.started, &open.calls) else { return };
+        let (input_ids, calls) = (started.input_ids.clone(), calls.clone());
+        self.record(draft, Some(run), Event::RunStarted(run::Started { run, attempt, input_ids }));
+        let Some(view) = self.step_view(run) else { return };
+        self.spawn_turn(draft, run, attempt, Begin::TakeOver(view, Box::new(calls)));
     }
 
     fn clear_context(
@@ -141,7 +174,7 @@ impl Live {
         StepView::of(&self.state, run)
     }
 
-    fn spawn_turn(&mut self, draft: &mut Draft, run: RunId, attempt: u32, view: StepView) {
+    fn spawn_turn(&mut self, draft: &mut Draft, run: RunId, attempt: u32, first: Begin) {
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let (begin, may_begin) = oneshot::channel();
         draft.begin.push(begin);
@@ -155,7 +188,7 @@ impl Live {
             actor: self.actor.clone(),
             token: token.clone(),
         };
-        let task = tokio::spawn(turn.run(view, may_begin));
+        let task = tokio::spawn(turn.run(first, may_begin));
         let active = ActiveTurn { attempt, token, task, partial: Partial::default() };
         self.turns.insert(run, active);
     }

@@ -39,7 +39,7 @@ impl Live {
 
     /// An empty message with an id below those of the input and of the message under way, which got theirs before and
     /// enter the thread after: whoever asks for what is newer than the summary must find them.
-    fn before_what_is_said(
+    pub(super) fn before_what_is_said(
         &self,
         draft: &Draft,
         run: RunId,

@@ -7,7 +7,10 @@ use retold_events::{
     agent::Event,
     defect::Defect,
     output::Output,
-    run::{CallbackSent, CancelRequested, EndStatus, Ended, RunError, StepOutcome, StopReason},
+    run::{
+        CallbackSent, CancelRequested, EndStatus, Ended, Resolution, RunError, StepOutcome,
+        StopReason,
+    },
     store::Table,
 };
 use retold_snapshots::{
@@ -19,10 +22,12 @@ use super::{Gated, Live, Message, Reply, live::Draft};
 use crate::{
     CallbackResult, Refusal,
     prompt::stock::MESSAGE_SENT,
-    run::CancelOutcome,
+    run::{CancelOutcome, INTERRUPTED},
     toolbox::returned,
     turn::{Answer, Failure, PartDelta},
 };
+
+pub(super) use crate::run::interrupted;
 
 /// Somebody who waits until runs have ended.
 #[derive(Debug)]
@@ -39,6 +44,7 @@ impl Live {
         runs: Option<Vec<RunId>>,
         reply: Reply<Vec<(RunId, CancelOutcome)>>,
     ) {
+        let named = runs.is_some();
         let targets: BTreeSet<RunId> = match runs {
             Some(runs) => runs.into_iter().collect(),
             None => self.state.open_runs.keys().copied().collect(),
@@ -56,6 +62,7 @@ impl Live {
         let permit = self.shared.log.reserve().await;
         let mut draft = self.draft();
         let mut trip = Vec::new();
+        self.deny_cancelled(&mut draft, named.then_some(&targets));
         for run in targets {
             let Some(open) = self.state.open_runs.get(&run) else { continue };
             let (requested, waits) = (open.cancel_requested, open.started.is_none());
@@ -135,9 +142,12 @@ impl Live {
         answer: Answer,
         tail: Vec<PartDelta>,
     ) {
+        if self.state.open_runs.get(&run).is_some_and(|open| open.calls.is_some()) {
+            return self.cut_short_in_calls(draft, run, tail);
+        }
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let stream_tokens = open.request.stream_tokens;
-        let by_request = open.cancel_requested;
+        let (by_request, conversation) = (open.cancel_requested, open.request.conversation);
         let mut spoken = self.spoken(run, &answer);
         if Defect::CallWithoutReturn.is_on() {
             spoken.clone_from(&answer.calls);
@@ -153,13 +163,17 @@ impl Live {
             kept.clear();
         }
         if !returns.is_empty() && !Defect::CallWithoutReturn.is_on() {
-            kept.push(self.tool_message(draft, run, returns));
+            kept.push(self.tool_message(self.of_step(draft, run), returns));
         }
         self.show_deltas(draft, run, tail);
         for message in kept.iter().filter(|message| !stream_tokens || message.role == Role::Tool) {
             self.show_message(draft, run, message.clone());
         }
         let stop_reason = if by_request { StopReason::Cancelled } else { StopReason::Error };
+        if by_request && self.state.open_runs.get(&run).is_some_and(|open| open.step.is_none()) {
+            // It was to answer calls that wait: with it, they are over.
+            self.deny(draft, conversation, Resolution::Cancelled);
+        }
         self.record_step(draft, run, StepOutcome::Cancelled, kept, |ended| {
             // The provider never says what a dropped call cost; this is what was seen of it.
             ended.usage.completion_tokens = tokens;
@@ -324,18 +338,5 @@ impl Live {
         let sent = CallbackSent { run, status_code: result.status_code, error: result.error };
         self.record(&mut draft, Some(run), Event::CallbackSent(sent));
         self.queue(permit, draft, None, |_| ());
-    }
-}
-
-const INTERRUPTED: &str = "interrupted";
-
-/// Why a run failed that the end of the process cut short.
-pub(super) fn interrupted() -> RunError {
-    RunError {
-        error_type: INTERRUPTED.to_owned(),
-        message: "the server stopped while the run was under way; what was sent and said until then is kept; send a new message to go on"
-            .to_owned(),
-        detail: None,
-        retry_after_s: None,
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     host::WeakHost,
     hub::{Hub, last_seq},
     metrics::Metrics,
+    tool::registry::Registry,
     toolbox::Toolbox,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) blocks: Arc<Blocks>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) toolbox: Arc<dyn Toolbox>,
+    pub(crate) tools: Arc<Registry>,
     pub(crate) options: Options,
     /// Set while the server drains: no run starts any more.
     pub(crate) draining: Arc<AtomicBool>,

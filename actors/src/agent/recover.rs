@@ -13,8 +13,8 @@ use retold_events::{
 };
 use retold_snapshots::query;
 
-use super::{Live, end::interrupted, live::OutputCursor};
-use crate::{Refusal, hub::last_seq, turn::Partial};
+use super::{Live, live::OutputCursor};
+use crate::{Refusal, hub::last_seq, run::interrupted, turn::Partial};
 
 /// Bytes of output read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -57,9 +57,13 @@ impl Live {
         let Some(open) = self.state.open_runs.get(&run) else { return };
         let Some(started) = &open.started else { return };
         let attempt = started.attempt;
+        let has_spoken = open.calls.as_ref().is_some_and(|calls| calls.said.is_some());
         let seen = shown.visible && !Defect::ResumeForgets.is_on();
         let tried = attempt > 1 && !Defect::TriedForEver.is_on();
-        if open.cancel_requested || seen || tried {
+        if has_spoken && !open.cancel_requested && !tried {
+            // What was shown is whole, and the calls know what came of them: nothing has to be said again.
+            self.take_over(draft, run, attempt + 1);
+        } else if open.cancel_requested || seen || tried {
             // What a client saw stays; a model will not say the same again.
             let answer = self.answer_of(run, shown.partial);
             self.cut_short_draft(draft, run, answer, Vec::new());

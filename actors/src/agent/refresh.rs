@@ -17,7 +17,6 @@ use crate::{
         compile::{CompileInput, compile},
         system,
     },
-    tool,
 };
 
 /// Messages that a client may put into a context window by hand. The event that says so holds them whole.
@@ -27,12 +26,11 @@ const MOST_BYTES_IN_CONTEXT: usize = 16 << 20;
 
 impl Live {
     pub(super) async fn change(&mut self, change: Change) -> Result<Gated<()>, Refusal> {
-        let patch = self.patch(change)?;
+        let patch = self.with_known_tools(self.patch(change)?)?;
         let blocks = match &patch.blocks {
             Some(ids) => self.blocks_to_be(ids).await?,
             None => self.see_blocks().await?,
         };
-        check_tools(patch.tools.as_deref())?;
         let context = match patch.context {
             Some(ids) => Some(self.context_to_be(&ids).await?),
             None => None,
@@ -317,13 +315,6 @@ fn compiled(
 /// The versions of blocks a text is compiled from.
 pub(crate) fn versions(blocks: &[Seen]) -> Vec<BlockVersion> {
     blocks.iter().map(|block| BlockVersion { block: block.view.id, version: block.seq }).collect()
-}
-
-fn check_tools(tools: Option<&[ToolId]>) -> Result<(), Refusal> {
-    match tools.unwrap_or_default().iter().find(|&&id| tool::by_id(id).is_none()) {
-        Some(id) => Err(Refusal::NotFound { what: "Tool", id: id.to_string() }),
-        None => Ok(()),
-    }
 }
 
 fn with<T: Copy + PartialEq>(all: &[T], one: T) -> Vec<T> {

@@ -1,5 +1,7 @@
 //! What a turn reports, made into events: output, and the end of a step.
 
+use std::sync::Arc;
+
 use retold_events::{
     BlockId, Message as Stored, Part, ReturnStatus, Role, RunId, ToolCall, ToolReturn,
     agent::{AgentType, BlockAttached, Event},
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::{
     Refusal,
-    block::{Held, NewBlock},
+    block::{Entry, Held, NewBlock},
     prompt,
     rules::Solver,
     tool::memory,
@@ -37,6 +39,13 @@ impl Live {
         }
         match kind {
             ReportKind::Said(deltas, durable) => self.said(run, deltas, durable).await,
+            ReportKind::Called(begun, go_on) => self.calls_begun(run, *begun, go_on).await,
+            ReportKind::Returned(step, returned, go_on) => {
+                self.call_returned(run, step, *returned, go_on).await;
+            }
+            ReportKind::Resolved(executed, next) => {
+                self.calls_resolved(run, executed, next).await?;
+            }
             ReportKind::Done(done, next) => self.step_done(run, *done, next).await?,
             ReportKind::Compacted(compacted, next) => self.compacted(run, *compacted, next).await?,
             ReportKind::Cancelled(said) => {
@@ -83,14 +92,21 @@ impl Live {
             self.cut_short(run, done.answer, done.tail).await;
             return Ok(());
         }
-        let edits_memory =
-            done.executed.iter().any(|(_, executed)| matches!(executed, Executed::Memory(_)));
-        let ids = if edits_memory { self.state.blocks.clone() } else { Vec::new() };
-        let entries = self.shared.blocks.entries(ids).await?;
+        let entries = self.blocks_to_edit(&done.executed).await?;
         let permit = self.shared.log.reserve().await;
         let held = Held::lock(&entries);
         self.end_step(permit, run, done, held, next);
         Ok(())
+    }
+
+    /// The agent's blocks, when a call edits them.
+    pub(super) async fn blocks_to_edit(
+        &self,
+        executed: &[(ToolCall, Executed)],
+    ) -> Result<Vec<Arc<Entry>>, Refusal> {
+        let edits = executed.iter().any(|(_, executed)| matches!(executed, Executed::Memory(_)));
+        let ids = if edits { self.state.blocks.clone() } else { Vec::new() };
+        self.shared.blocks.entries(ids).await
     }
 
     /// The end of a step, its memory edits, and the next step or the end of the run: one commit.
@@ -104,16 +120,17 @@ impl Live {
     ) {
         let mut draft = self.draft();
         let mut effects = Effects::default();
-        let returns = self.run_calls(&mut draft, run, &done, &mut held, &mut effects);
+        let returns = self.run_calls(&mut draft, run, &done.executed, &mut held, &mut effects);
         let (messages, stop) = self.judge(&draft, run, &done, returns);
         let stream_tokens =
             self.state.open_runs.get(&run).is_some_and(|open| open.request.stream_tokens);
         self.show_deltas(&mut draft, run, done.tail);
+        let shown_before = self.said_before(run).is_some();
         let shown: Vec<Stored> = messages
             .iter()
             .filter(|message| match message.role {
-                Role::Assistant => !stream_tokens,
-                Role::Tool => true,
+                Role::Assistant => !stream_tokens && !shown_before,
+                Role::Tool | Role::Approval => true,
                 Role::System | Role::User | Role::Summary => false,
             })
             .cloned()
@@ -128,13 +145,7 @@ impl Live {
         for message in shown {
             self.show_message(&mut draft, run, message);
         }
-        if held.edited() || !effects.new_blocks.is_empty() {
-            let mut seen = held.seen(&self.state.blocks);
-            seen.extend(effects.new_blocks.iter().map(NewBlock::seen));
-            let conversation =
-                self.state.open_runs.get(&run).and_then(|open| open.request.conversation);
-            self.recompile_draft(&mut draft, conversation, &seen, false);
-        }
+        self.recompile_after(&mut draft, run, &held, &effects);
         let view = match stop {
             Some(stop_reason) => {
                 self.end_run(&mut draft, run, status_of(stop_reason), stop_reason, None);
@@ -145,35 +156,22 @@ impl Live {
         if let Some(turn) = self.turns.get_mut(&run) {
             turn.partial = crate::turn::Partial::default();
         }
-        let edited = effects.edited;
-        let held = (held.edited()).then_some(held);
-        let (shared, agent) = (self.shared.clone(), self.id());
-        self.queue(permit, draft, held, move |durable| {
-            if durable {
-                shared.tell_edited(agent, edited);
-                // A turn that is gone has been cancelled meanwhile.
-                let _ = next.send(view);
-            }
-        });
-        for new in effects.new_blocks {
-            if let Some(ticket) = self.ticket {
-                self.shared.blocks.created(new, ticket);
-            }
-        }
+        self.queue_step(permit, draft, held, effects, next, view);
     }
 
     /// Gives each call its return; memory edits take effect here, on the blocks as they stand now.
-    fn run_calls(
+    pub(super) fn run_calls(
         &mut self,
         draft: &mut Draft,
         run: RunId,
-        done: &StepDone,
+        executed: &[(ToolCall, Executed)],
         held: &mut Held<'_>,
         effects: &mut Effects,
     ) -> Vec<ToolReturn> {
-        let mut returns = Vec::with_capacity(done.executed.len());
-        for (call, executed) in &done.executed {
+        let mut returns = Vec::with_capacity(executed.len());
+        for (call, executed) in executed {
             returns.push(match executed {
+                Executed::Waits | Executed::Held => continue,
                 Executed::Returned(returned) => returned.clone(),
                 Executed::Memory(edit) => {
                     let author = self.author(run, &call.name);
@@ -239,6 +237,9 @@ impl Live {
         let Some(open) = self.state.open_runs.get(&run) else {
             return (Vec::new(), Some(StopReason::Error));
         };
+        if done.executed.iter().any(|(_, executed)| matches!(executed, Executed::Waits)) {
+            return (self.asking(draft, run, done), Some(StopReason::RequiresApproval));
+        }
         let config = &self.state.config;
         let out_of_steps = open.steps >= open.request.max_steps;
         let mut messages = Vec::new();
@@ -247,8 +248,12 @@ impl Live {
         called.extend(done.called.iter().cloned());
         let last_return = returns.last().map(|returned| returned.content.clone());
         let solver = Solver::new(&config.tool_rules, called, last_return);
-        let uncalled = solver.uncalled_required(&self.tool_names());
-        let assistant = self.assistant(draft, run, &done.answer, calls, Some(done.tokens));
+        let names = self.tool_names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let uncalled = solver.uncalled_required(&names);
+        let assistant = self
+            .said_before(run)
+            .or_else(|| self.assistant(draft, run, &done.answer, calls, Some(done.tokens)));
         let failed = returns.iter().any(|returned| returned.status == ReturnStatus::Error);
         let terminal = returns.iter().any(|returned| {
             returned.status == ReturnStatus::Success && solver.is_terminal(&returned.name)
@@ -258,7 +263,7 @@ impl Live {
             messages.push(assistant);
         }
         if has_calls {
-            messages.push(self.tool_message(draft, run, returns));
+            messages.push(self.tool_message(self.of_step(draft, run), returns));
         }
         let verdict = if done.invalid_call {
             Verdict::Stop(StopReason::InvalidToolCall)
@@ -279,7 +284,7 @@ impl Live {
     }
 
     /// Names of the tools the agent may call.
-    fn tool_names(&self) -> Vec<&str> {
+    fn tool_names(&self) -> Vec<String> {
         self.state.tools.iter().filter_map(|&id| self.shared.toolbox.name(id)).collect()
     }
 
@@ -309,23 +314,33 @@ impl Live {
         })
     }
 
-    pub(super) fn tool_message(
-        &self,
-        draft: &Draft,
-        run: RunId,
-        returns: Vec<ToolReturn>,
-    ) -> Stored {
+    /// What enters the thread where calls wait for a decision: what was said with the calls that need none, then those
+    /// that do.
+    fn asking(&self, draft: &Draft, run: RunId, done: &StepDone) -> Vec<Stored> {
+        let of = |waits: bool| {
+            let calls = done
+                .executed
+                .iter()
+                .filter(move |(_, executed)| matches!(executed, Executed::Waits) == waits);
+            calls.map(|(call, _)| call.clone()).collect::<Vec<ToolCall>>()
+        };
+        let said = self.assistant(draft, run, &done.answer, of(false), Some(done.tokens));
+        let mut messages: Vec<Stored> = said.into_iter().collect();
+        messages.push(Stored {
+            role: Role::Approval,
+            tool_calls: of(true),
+            ..self.of_step(draft, run)
+        });
+        messages
+    }
+
+    /// The returns of tools, as the message at `place`.
+    pub(super) fn tool_message(&self, place: Stored, returns: Vec<ToolReturn>) -> Stored {
         let is_err = returns.iter().any(|returned| returned.status == ReturnStatus::Error);
         let tokens = returns.iter().fold(0, |sum: u32, returned| {
             sum.saturating_add(retold_models::tokens::count(&returned.content))
         });
-        Stored {
-            role: Role::Tool,
-            tokens,
-            tool_returns: returns,
-            is_err,
-            ..self.of_step(draft, run)
-        }
+        Stored { role: Role::Tool, tokens, tool_returns: returns, is_err, ..place }
     }
 
     /// A user message that keeps the loop of an older agent, or of one with tools still to call, going.
@@ -394,9 +409,9 @@ impl Live {
 
 /// What the calls of a step did besides returning something.
 #[derive(Default)]
-struct Effects {
-    edited: Vec<BlockId>,
-    new_blocks: Vec<NewBlock>,
+pub(super) struct Effects {
+    pub(super) edited: Vec<BlockId>,
+    pub(super) new_blocks: Vec<NewBlock>,
 }
 
 /// Messages on the wire that a stored one takes: each reasoning part, the text, the calls.

@@ -24,7 +24,7 @@ use crate::{
         stock,
     },
     run::NewMessage,
-    tool,
+    tool::approval,
 };
 
 impl Host {
@@ -34,7 +34,7 @@ impl Host {
     /// [`Refusal`].
     pub async fn create_agent(&self, new: agent::NewAgent) -> Result<AgentView, Refusal> {
         self.check_room()?;
-        if let Some(id) = new.tools.iter().find(|&&id| tool::by_id(id).is_none()) {
+        if let Some(id) = new.tools.iter().find(|&&id| self.0.shared.tools.get(id).is_none()) {
             return Err(Refusal::Invalid(format!("Tools not found by id: {{{id}}}")));
         }
         // Whatever is counted below finds the vocabulary in memory.
@@ -49,7 +49,9 @@ impl Host {
         let mut seen: Vec<Seen> = made.iter().map(NewBlock::seen).collect();
         seen.extend(existing);
         let id = AgentId::from_uuid(shared.options.ids.next(now));
-        let config = self.filled(new.config, now);
+        let mut config = self.filled(new.config, now);
+        let given: Vec<_> = new.tools.iter().filter_map(|&id| shared.tools.get(id)).collect();
+        approval::add_defaults(&mut config.tool_rules, given.iter().map(|known| &**known));
         let created = Created {
             messages: self.first_messages(id, &config, &seen, new.initial_messages, now),
             config,
@@ -70,7 +72,8 @@ impl Host {
         }
         durable.await.map_err(|_| Refusal::Storage("the log is closed".to_owned()))??;
         let blocks = seen.into_iter().map(|block| block.view).collect();
-        Ok(AgentView { state: Arc::new(state), blocks })
+        let tools = self.tools_of(&state).await?;
+        Ok(AgentView { state: Arc::new(state), blocks, tools })
     }
 
     fn make_blocks(
@@ -154,7 +157,9 @@ impl Host {
         let seen = self.0.shared.blocks.see_all(&state.blocks).await?;
         let newest = seen.iter().filter_map(|block| block.ticket).chain(ticket).max();
         self.durable(newest).await?;
-        Ok(AgentView { state, blocks: seen.into_iter().map(|block| block.view).collect() })
+        let tools = self.tools_of(&state).await?;
+        let blocks = seen.into_iter().map(|block| block.view).collect();
+        Ok(AgentView { state, blocks, tools })
     }
 
     async fn state(&self, id: AgentId) -> Result<(Arc<State>, Option<Ticket>), Refusal> {

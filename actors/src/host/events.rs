@@ -22,6 +22,7 @@ use retold_events::{
     codec::{DecodeError, Event as _},
     log::Watch,
     store::{EventStore, StoreError},
+    tool,
 };
 use retold_snapshots::load;
 use tokio::time::{Instant, sleep_until};
@@ -79,6 +80,8 @@ pub enum Fact {
     Agent(agent::Event),
     /// To a block.
     Block(block::Event),
+    /// To a tool that a user made.
+    Tool(tool::Event),
     /// Something this program cannot read. It hides no other event.
     Unreadable {
         /// The number of its type.
@@ -99,6 +102,7 @@ impl From<Record> for LogEvent {
         let fact = match record.stream {
             StreamId::Agent(_) => agent::Event::decode(&record.encoded).map(Fact::Agent),
             StreamId::Block(_) => block::Event::decode(&record.encoded).map(Fact::Block),
+            StreamId::Tool(_) => tool::Event::decode(&record.encoded).map(Fact::Tool),
         };
         let fact = fact.unwrap_or_else(unreadable);
         let Record { stream, seq, position, id, causation, run, at, .. } = record;

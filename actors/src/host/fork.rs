@@ -82,7 +82,8 @@ impl Host {
         }
         durable.await.map_err(|_| Refusal::Storage("the log is closed".to_owned()))??;
         let blocks = seen.into_iter().map(|block| block.view).collect();
-        Ok(AgentView { state: Arc::new(state), blocks })
+        let tools = self.tools_of(&state).await?;
+        Ok(AgentView { state: Arc::new(state), blocks, tools })
     }
 
     /// Adds the fork's first events to the commit: that it is one, and its own system messages, for these name it and

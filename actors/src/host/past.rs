@@ -12,7 +12,7 @@ use retold_events::{
 };
 use retold_snapshots::load::{self, LoadError};
 
-use super::{AT_ONCE, AgentView, BlockView, Host, agents::readable};
+use super::{AT_ONCE, AgentView, BlockView, Host, agents::readable, tools::tools_at};
 use crate::{
     Refusal,
     pasts::{Whose, of_load},
@@ -124,7 +124,8 @@ fn agent_at(
     for &block in &loaded.state.blocks {
         blocks.extend(block_at(store, block, position)?);
     }
-    Ok(Some(AgentView { state: Arc::new(loaded.state), blocks }))
+    let tools = tools_at(store, &loaded.state, position)?;
+    Ok(Some(AgentView { state: Arc::new(loaded.state), blocks, tools }))
 }
 
 fn block_at(

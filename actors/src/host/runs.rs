@@ -35,7 +35,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn send(&self, agent: AgentId, send: SendRun) -> Result<Sent, Refusal> {
+    pub async fn send(&self, agent: AgentId, mut send: SendRun) -> Result<Sent, Refusal> {
         if let Some(attached) = self.attach(agent, &send).await? {
             return Ok(attached);
         }
@@ -43,7 +43,7 @@ impl Host {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        if send.messages.is_empty() {
+        if send.messages.is_empty() && send.decisions.is_empty() {
             return Err(Refusal::Unprocessable("at least one message is needed".to_owned()));
         }
         if send.request.callback_url.is_some() && self.0.shared.options.callbacks.is_none() {
@@ -55,8 +55,9 @@ impl Host {
             self.0.shared.catalog.resolve_or_refresh(handle).await?;
         }
         let options = &self.0.shared.options;
-        let input = self.prepare(send.messages).await?;
-        let prepared = Prepared { input, request: send.request };
+        let input = self.prepare(std::mem::take(&mut send.messages)).await?;
+        let SendRun { messages: _, decisions, client_tools, request } = send;
+        let prepared = Prepared { input, decisions, client_tools, request };
         let hold = self.0.directory.wake(agent).await?;
         let server = self
             .0
@@ -162,6 +163,18 @@ impl Host {
             found.ok_or_else(|| Refusal::NotFound { what: "Step", id: step.to_string() })?;
         let given = FeedbackGiven { run: row.run, step, feedback, tags };
         self.ask(row.agent, |reply| Message::Feedback(given, reply)).await
+    }
+
+    /// The number of the last item that a run has come to, where `after` is greater: nobody can have seen that one.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`] when the log cannot be read.
+    pub async fn last_output_if_before(
+        &self,
+        run: RunId,
+        after: u64,
+    ) -> Result<Option<u64>, Refusal> {
+        self.0.shared.hub.last_if_before(run, after).await
     }
 
     /// Follows what a run shows, from item `after + 1` on, live until its end.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use retold_events::{
     Image, Message, Part, ReturnStatus, ToolId,
     agent::{AgentType, ModelConfig},
-    run::Request,
+    run::{ClientTool, Request},
 };
 use retold_models::{Prompt, Reasoning, ResponseFormat, ToolChoice, ToolSchema};
 use serde_json::value::RawValue;
@@ -25,8 +25,16 @@ pub(crate) struct Offer {
     force: bool,
     /// Whether only the first call of an answer counts.
     pub(crate) one_call: bool,
-    /// Names of all attached tools, for the rules.
-    pub(crate) attached: Vec<String>,
+    /// All tools there are for the agent, for the rules and the calls.
+    pub(crate) attached: Vec<Attached>,
+}
+
+/// A tool that may be called.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) name: String,
+    /// `None` for one that the client runs itself.
+    pub(crate) tool: Option<ToolId>,
 }
 
 impl Offer {
@@ -37,9 +45,15 @@ impl Offer {
         schema: impl Fn(ToolId, bool) -> Option<ToolSchema>,
     ) -> Self {
         let older = must_call(view.config.agent_type);
-        let all: Vec<ToolSchema> = view.tools.iter().filter_map(|&id| schema(id, older)).collect();
-        let attached: Vec<String> = all.iter().map(|tool| tool.name.clone()).collect();
-        let names: Vec<&str> = attached.iter().map(String::as_str).collect();
+        let of_client = |name: &str| view.client_tools.iter().any(|tool| tool.name == name);
+        let ours = view.tools.iter().filter_map(|&id| Some((Some(id), schema(id, older)?)));
+        let ours = ours.filter(|(_, schema)| !of_client(&schema.name));
+        let theirs = view.client_tools.iter().map(|tool| (None, client_schema(tool)));
+        let (attached, all): (Vec<Attached>, Vec<ToolSchema>) = ours
+            .chain(theirs)
+            .map(|(tool, schema)| (Attached { name: schema.name.clone(), tool }, schema))
+            .unzip();
+        let names: Vec<&str> = attached.iter().map(|tool| tool.name.as_str()).collect();
         let allowed = solver(view).allowed(&names);
         let schemas: Vec<ToolSchema> =
             all.into_iter().filter(|tool| allowed.tools.contains(&tool.name)).collect();
@@ -61,6 +75,13 @@ impl Offer {
             .sum::<usize>();
         (characters / 4) as u64
     }
+}
+
+/// A tool of the client as the model sees it. Its schema was checked when it came.
+fn client_schema(tool: &ClientTool) -> ToolSchema {
+    let parameters = RawValue::from_string(tool.parameters.as_str().to_owned())
+        .unwrap_or_else(|_| RawValue::NULL.to_owned());
+    ToolSchema { name: tool.name.clone(), description: tool.description.clone(), parameters }
 }
 
 /// The rules of a step, after the calls its run has made.

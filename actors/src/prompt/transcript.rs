@@ -21,27 +21,41 @@ const NO_RESULT: &str = "no result was recorded";
 pub(crate) fn to_model<'a>(
     messages: impl Iterator<Item = &'a Message>,
 ) -> Vec<models::Message<'a>> {
-    let mut out = Vec::with_capacity(messages.size_hint().0);
-    let mut messages = messages.peekable();
-    while let Some(message) = messages.next() {
+    let messages: Vec<&Message> = messages.collect();
+    let mut out = Vec::with_capacity(messages.len());
+    let mut rest = &messages[..];
+    while let Some((&message, behind)) = rest.split_first() {
+        rest = behind;
         match message.role {
             Role::System => out.extend(texts(message).map(models::Message::System)),
             Role::User | Role::Summary => out.extend(said(message)),
-            Role::Assistant => {
-                out.extend(answered(message));
-                if !message.tool_calls.is_empty() {
-                    let mut returns: Vec<Option<&ToolReturn>> = Vec::new();
-                    while let Some(next) = messages.next_if(|next| next.role == Role::Tool) {
-                        returns.extend(next.tool_returns.iter().map(Some));
-                    }
-                    out.extend(message.tool_calls.iter().map(|call| returned(call, &mut returns)));
-                }
+            Role::Assistant | Role::Approval => {
+                // What one step said may be two messages: calls that wait for a decision have their own.
+                let waiting = rest
+                    .first()
+                    .copied()
+                    .filter(|next| next.role == Role::Approval && next.step == message.step);
+                rest = &rest[usize::from(waiting.is_some())..];
+                out.extend(answered(message, waiting));
+                let calls = message.tool_calls.iter();
+                let calls = calls.chain(waiting.into_iter().flat_map(|next| &next.tool_calls));
+                let mut returns = returns_behind(rest);
+                out.extend(calls.map(|call| returned(call, &mut returns)));
             }
-            // A return without its call: those that have one are taken right after it.
+            // A return without its call: those that have one are taken with it.
             Role::Tool => {}
         }
     }
     out
+}
+
+/// What tools returned until the model speaks again. Another's message may stand before it: somebody wrote while a
+/// decision was waited for.
+fn returns_behind<'a>(rest: &[&'a Message]) -> Vec<Option<&'a ToolReturn>> {
+    rest.iter()
+        .take_while(|next| !matches!(next.role, Role::Assistant | Role::Approval))
+        .flat_map(|next| next.tool_returns.iter().map(Some))
+        .collect()
 }
 
 fn texts(message: &Message) -> impl Iterator<Item = &str> {
@@ -66,10 +80,10 @@ fn said(message: &Message) -> Option<models::Message<'_>> {
 
 /// What the model said; `None` when that is nothing. Thoughts that led to nothing, as a cancel leaves them, are nothing:
 /// no provider takes an answer of thoughts alone.
-fn answered(message: &Message) -> Option<models::Message<'_>> {
-    let parts: Vec<models::Part<'_>> = message
-        .content
-        .iter()
+fn answered<'a>(message: &'a Message, waiting: Option<&'a Message>) -> Option<models::Message<'a>> {
+    let all = || std::iter::once(message).chain(waiting);
+    let parts: Vec<models::Part<'_>> = all()
+        .flat_map(|message| &message.content)
         .filter_map(|part| match part {
             Part::Text { text } => {
                 (!text.trim().is_empty()).then_some(models::Part::Text(text.as_str()))
@@ -82,9 +96,8 @@ fn answered(message: &Message) -> Option<models::Message<'_>> {
         })
         .collect();
     let speaks = parts.iter().any(|part| matches!(part, models::Part::Text(_)));
-    let calls: Vec<models::ToolCall<'_>> = message
-        .tool_calls
-        .iter()
+    let calls: Vec<models::ToolCall<'_>> = all()
+        .flat_map(|message| &message.tool_calls)
         .map(|ToolCall { id, name, arguments }| models::ToolCall { id, name, arguments })
         .collect();
     (speaks || !calls.is_empty()).then_some(models::Message::Assistant { parts, calls })

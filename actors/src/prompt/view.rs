@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use imbl::Vector;
-use retold_events::{Message, RunId, Timestamp, ToolId, agent::Config};
+use retold_events::{Message, RunId, StepId, Timestamp, ToolId, agent::Config, run::ClientTool};
 use retold_snapshots::agent::State;
 
 /// What a turn works on. Nothing in it is copied history.
 #[derive(Debug, Clone)]
 pub(crate) struct StepView {
+    pub(crate) step: StepId,
     pub(crate) started_at: Timestamp,
     /// Handle of the model.
     pub(crate) model: String,
@@ -24,6 +25,8 @@ pub(crate) struct StepView {
     /// The run's input while it is not part of the context.
     pub(crate) input: Vec<Message>,
     pub(crate) tools: Vec<ToolId>,
+    /// Tools that the client runs itself.
+    pub(crate) client_tools: Arc<Vec<ClientTool>>,
     /// Names of the tools the run has called.
     pub(crate) tools_called: Vec<String>,
     pub(crate) config: Arc<Config>,
@@ -37,6 +40,7 @@ impl StepView {
         let thread = state.threads.get(&open.request.conversation)?;
         let input = if open.input_entered { Vec::new() } else { open.input_messages() };
         Some(Self {
+            step: step.id,
             started_at: step.at,
             model: step.model.clone(),
             context_window: step.context_window,
@@ -45,6 +49,7 @@ impl StepView {
             context_tokens: thread.context_tokens,
             input,
             tools: state.tools.clone(),
+            client_tools: Arc::clone(&open.client_tools),
             tools_called: open.tools_called.clone(),
             config: state.config.clone(),
         })

@@ -6,7 +6,7 @@ use retold_events::{
     Message, MessageId, Part, Record, Role, RunId, StepId,
     agent::{AgentType, Event},
     output::{Delta, Item, Output},
-    run::{Ended, StepEnded},
+    run::{Ended, Resolution, StepEnded, ToolsCalled},
     store::EventStore,
 };
 use retold_snapshots::{
@@ -60,6 +60,18 @@ impl Outputs {
         {
             self.step_ended(state, place, ended);
         }
+        if let Event::ToolsCalled(called) = event
+            && called.run == self.run
+        {
+            self.tools_called(state, place, called);
+        }
+        if let Event::CallsResolved(resolved) = event
+            && resolved.run == self.run
+            && state.open_runs.contains_key(&self.run)
+            && resolved.by != Resolution::Expired
+        {
+            self.whole_message(place, Some(resolved.step), &resolved.message);
+        }
         if let Event::ContextCompacted(compacted) = event
             && compacted.summary.run == Some(self.run)
         {
@@ -84,21 +96,37 @@ impl Outputs {
     fn step_ended(&mut self, state: &State, place: Place, ended: &StepEnded) {
         let Some(open) = state.open_runs.get(&self.run) else { return };
         let (step, piecewise) = (Some(ended.step), open.request.stream_tokens);
+        let shown_before = open.calls.is_some();
         for message in &ended.messages {
             let whole = match message.role {
-                Role::Assistant => !piecewise,
-                Role::Tool => true,
+                Role::Assistant => !piecewise && !shown_before,
+                Role::Tool | Role::Approval => true,
                 Role::System | Role::User | Role::Summary => false,
             };
-            let span = wire_parts(message);
-            if whole && span > 0 {
-                let what = Output::Message { message: message.clone(), span };
-                self.whole.push(Shown { place, step, what });
+            if whole {
+                self.whole_message(place, step, message);
             }
             if piecewise && message.role == Role::Assistant {
                 let what = (message.id, Told::of(message, state.config.agent_type));
                 self.told.push(Shown { place, step, what });
             }
+        }
+    }
+
+    /// What the model said with calls that have effects is shown before they are made.
+    fn tools_called(&mut self, state: &State, place: Place, called: &ToolsCalled) {
+        let piecewise =
+            state.open_runs.get(&self.run).is_some_and(|open| open.request.stream_tokens);
+        if let Some(said) = called.said.as_ref().filter(|_| !piecewise) {
+            self.whole_message(place, Some(called.step), &said.message);
+        }
+    }
+
+    fn whole_message(&mut self, place: Place, step: Option<StepId>, message: &Message) {
+        let span = wire_parts(message);
+        if span > 0 {
+            let what = Output::Message { message: message.clone(), span };
+            self.whole.push(Shown { place, step, what });
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use retold_events::{
-    AgentId, Message, Record, RunId,
+    AgentId, Message, Position, Record, RunId,
     agent::Event,
     run::{Request, StepEnded},
     store::EventStore,
@@ -17,13 +17,10 @@ use retold_snapshots::{
 };
 use ulid::Ulid;
 
-use super::{Divergence, Place, ReplayedStep, What, difference};
-use crate::{
-    prompt::{
-        StepView,
-        request::{Asked, Offer},
-    },
-    toolbox::builtin_schema,
+use super::{Divergence, Place, ReplayedStep, What, difference, tools::schema_at};
+use crate::prompt::{
+    StepView,
+    request::{Asked, Offer},
 };
 
 /// Follows one run's turn.
@@ -32,6 +29,8 @@ pub(super) struct Prompts {
     run: RunId,
     attempt: u32,
     under_way: Option<UnderWay>,
+    /// What the turn sees that took over the step under way.
+    taken_over: Option<StepView>,
     /// The event that compacted the thread, while what follows it may belong to the same commit.
     compacted: Option<Ulid>,
     steps: Vec<ReplayedStep>,
@@ -49,9 +48,9 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     /// The step that `run` has begun in `state`.
-    fn of(state: &State, run: RunId) -> Option<Self> {
+    fn of(store: &dyn EventStore, state: &State, run: RunId, at: Position) -> Option<Self> {
         let view = StepView::of(state, run)?;
-        let offer = Arc::new(Offer::new(&view, builtin_schema));
+        let offer = Arc::new(Offer::new(&view, |id, older| schema_at(store, at, id, older)));
         let request = Arc::clone(&state.open_runs.get(&run)?.request);
         Some(Self { view, offer, request })
     }
@@ -71,6 +70,7 @@ impl Prompts {
             run,
             attempt: 0,
             under_way: None,
+            taken_over: None,
             compacted: None,
             steps: Vec::new(),
             differing: Vec::new(),
@@ -87,7 +87,13 @@ impl Prompts {
     }
 
     /// Hears of an event that was just folded into `state`.
-    pub(super) fn after(&mut self, state: &State, record: &Record, event: &Event) {
+    pub(super) fn after(
+        &mut self,
+        store: &dyn EventStore,
+        state: &State,
+        record: &Record,
+        event: &Event,
+    ) {
         if self.looks_again(record, event)
             && let Some(under_way) = &mut self.under_way
             && let Some(view) = StepView::of(state, self.run)
@@ -97,14 +103,18 @@ impl Prompts {
         if let Event::RunStarted(started) = event
             && started.run == self.run
         {
-            // Another attempt is another turn: it looks at everything anew.
+            // Another attempt is another turn: it looks at everything anew, also where it takes over a step that an
+            // earlier one had sent.
             self.attempt = started.attempt;
-            self.under_way = None;
+            self.taken_over = StepView::of(state, self.run);
+            if self.taken_over.is_none() {
+                self.under_way = None;
+            }
         }
         if let Event::StepStarted(started) = event
             && started.run == self.run
         {
-            self.begin(state);
+            self.begin(store, state, record.position);
         }
         if let Event::StepEnded(ended) = event
             && ended.run == self.run
@@ -113,10 +123,11 @@ impl Prompts {
         }
     }
 
-    fn begin(&mut self, state: &State) {
-        let Some(mut begun) = UnderWay::of(state, self.run) else { return };
-        if let Some(before) = self.under_way.take() {
-            begun.view = before.view.followed_by(begun.view);
+    fn begin(&mut self, store: &dyn EventStore, state: &State, at: Position) {
+        let Some(mut begun) = UnderWay::of(store, state, self.run, at) else { return };
+        let sent = self.under_way.take().map(|before| before.view);
+        if let Some(before) = self.taken_over.take().or(sent) {
+            begun.view = before.followed_by(begun.view);
         }
         self.under_way = Some(begun);
     }
@@ -151,7 +162,10 @@ impl Prompts {
             | Event::CallbackSent(_)
             | Event::RunDeleted(_)
             | Event::FeedbackGiven(_)
-            | Event::Forked(_) => false,
+            | Event::Forked(_)
+            | Event::ToolsCalled(_)
+            | Event::ToolReturned(_)
+            | Event::CallsResolved(_) => false,
         }
     }
 
@@ -163,6 +177,7 @@ impl Prompts {
             attempt: self.attempt,
             model: under_way.view.model.clone(),
             outcome: ended.outcome.clone(),
+            stop_reason: ended.stop_reason,
             recorded: ended.prompt_hash,
             replayed: under_way.asked().hash(),
             messages: under_way.view.messages().count() as u64,

@@ -92,6 +92,7 @@ impl Rows {
             Event::StepEnded(ended) => (ended.run, Some(ended.step)),
             Event::RunEnded(ended) => (ended.run, None),
             Event::CallbackSent(sent) => (sent.run, None),
+            Event::CallsResolved(resolved) => (resolved.run, Some(resolved.step)),
             Event::ContextCompacted(compacted) => (compacted.summary.run?, compacted.summary.step),
             Event::Created(_)
             | Event::Configured(_)
@@ -105,7 +106,9 @@ impl Rows {
             | Event::CancelRequested(_)
             | Event::RunDeleted(_)
             | Event::FeedbackGiven(_)
-            | Event::Forked(_) => return None,
+            | Event::Forked(_)
+            | Event::ToolsCalled(_)
+            | Event::ToolReturned(_) => return None,
         };
         (run == self.run).then_some(step)
     }

@@ -110,7 +110,7 @@ pub(crate) fn step_trace(
             }
             continue;
         }
-        prompts.after(walk.state(), &record, &event);
+        prompts.after(store, walk.state(), &record, &event);
     }
     Ok(None)
 }

@@ -35,7 +35,9 @@ pub(super) fn line(rule: &ToolRule) -> Option<String> {
         ToolRuleKind::MaxCount { limit } => {
             Some(format!("Call {tool} at most {limit} {} per turn.", times(*limit)))
         }
-        ToolRuleKind::RunFirst { .. } | ToolRuleKind::RequiredBeforeExit => None,
+        ToolRuleKind::RunFirst { .. }
+        | ToolRuleKind::RequiredBeforeExit
+        | ToolRuleKind::RequiresApproval => None,
     }
 }
 

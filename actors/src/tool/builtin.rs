@@ -103,7 +103,8 @@ pub fn schema(tool: &BuiltinTool, heartbeat: bool) -> ToolSchema {
     }
 }
 
-fn add_heartbeat(parameters: &mut Map<String, Value>) {
+/// Adds the argument by which older agents go on.
+pub(super) fn add_heartbeat(parameters: &mut Map<String, Value>) {
     let properties = parameters.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {
         properties.insert("request_heartbeat".to_owned(), json!({

@@ -226,7 +226,7 @@ const fn role_name(role: Role) -> &'static str {
     match role {
         Role::System => "system",
         Role::User => "user",
-        Role::Assistant => "assistant",
+        Role::Assistant | Role::Approval => "assistant",
         Role::Tool => "tool",
         Role::Summary => "summary",
     }

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use retold_events::run::{RunError, StepTiming, StopReason, Usage};
+use retold_events::{
+    Timestamp,
+    run::{RunError, Said, StepTiming, StopReason, Usage},
+};
 use retold_models::{Chunk, Finish, Model, ModelErrorKind, Resolved};
+use retold_snapshots::run::OpenCalls;
 use tokio::sync::oneshot;
 
 use super::{
     Answer, Cut, Failure, PartDelta, ReportKind, StepDone, StepView, Turn,
     answer::{Pieces, join},
-    tools::Ran,
+    report::{CallsBegun, CallsSaid},
+    tools::{Plans, intents, taken_over},
 };
 use crate::prompt::request::{Asked, Offer};
 
@@ -142,20 +147,12 @@ impl Turn {
         prompt_hash: [u8; 16],
         mut timing: StepTiming,
     ) -> Result<StepDone, Cut> {
-        let Called { answer, finish, usage, tail } = called;
-        let tools_began = self.now();
-        let ran = tokio::select! {
-            biased;
-            () = self.token.cancelled() => return Err(Cut::Cancelled(Box::new((answer, tail)))),
-            ran = self.execute(view, offer, &answer) => ran,
-        };
-        let ended = self.now();
-        timing.tools_ns = ended.nanos_since(tools_began);
-        timing.total_ns = ended.nanos_since(timing.started_at);
+        let Called { answer, finish, usage, mut tail } = called;
         let tokens = answer_tokens(&answer);
         let usage = usage.unwrap_or_else(|| estimated_usage(view, tokens));
-        let Ran { executed, called, invalid_call } = ran;
-        Ok(StepDone {
+        let mut plans = Plans::of(self, view, offer, &answer);
+        let (called, invalid_call) = (std::mem::take(&mut plans.called), plans.invalid_call);
+        let done = |answer, executed, called, timing, tail| StepDone {
             answer,
             executed,
             called,
@@ -166,6 +163,80 @@ impl Turn {
             invalid_call,
             timing,
             tail,
+        };
+        if plans.waits() {
+            timing.total_ns = self.now().nanos_since(timing.started_at);
+            return Ok(done(answer, plans.held(), Vec::new(), timing, tail));
+        }
+        let tools_began = self.now();
+        let intents = intents(view.step, &plans.planned);
+        if !intents.is_empty() {
+            let calls = plans.planned.iter().map(|planned| planned.call.clone()).collect();
+            let (answer, tail) = (answer.clone(), std::mem::take(&mut tail));
+            let said =
+                CallsSaid { answer, calls, finish, usage, prompt_hash, tokens, timing, tail };
+            let begun = CallsBegun { step: view.step, said: Some(said), intents };
+            self.begin_calls(begun).await?;
+        }
+        let made = tokio::select! {
+            biased;
+            () = self.token.cancelled() => return Err(Cut::Cancelled(Box::new((answer, tail)))),
+            made = self.make(view.step, &view.config.timezone, plans.planned) => made?,
+        };
+        self.stop_the_clock(&mut timing, tools_began);
+        Ok(done(answer, made, called, timing, tail))
+    }
+
+    /// Writes down that calls are about to be made.
+    pub(super) async fn begin_calls(&self, begun: CallsBegun) -> Result<(), Cut> {
+        let (reply, recorded) = oneshot::channel();
+        self.report(ReportKind::Called(Box::new(begun), reply));
+        // Without an answer the run has ended meanwhile: it was cancelled, and nothing was made.
+        recorded.await.map_err(|_| Cut::Abandoned)
+    }
+
+    fn stop_the_clock(&self, timing: &mut StepTiming, tools_began: Timestamp) {
+        let ended = self.now();
+        timing.tools_ns = ended.nanos_since(tools_began);
+        timing.total_ns = ended.nanos_since(timing.started_at);
+    }
+
+    /// Goes on with a step whose model had spoken and whose calls were begun when an earlier turn was cut off.
+    pub(super) async fn take_over(
+        &self,
+        view: &StepView,
+        calls: &OpenCalls,
+        said: &Said,
+    ) -> Result<StepDone, Cut> {
+        let offer = Offer::new(view, |id, older| self.shared.toolbox.schema(id, older));
+        let answer =
+            Answer { parts: said.message.content.clone(), calls: said.message.tool_calls.clone() };
+        let plans = Plans::of(self, view, &offer, &answer);
+        let planned = taken_over(plans.planned, &calls.intents, &calls.returned);
+        let tools_began = self.now();
+        let made = tokio::select! {
+            biased;
+            () = self.token.cancelled() => return Err(Cut::Cancelled(Box::new((answer, Vec::new())))),
+            made = self.make(view.step, &view.config.timezone, planned) => made?,
+        };
+        let mut timing = StepTiming {
+            started_at: view.started_at,
+            model_started_at: said.model_started_at,
+            model_ns: said.model_ns,
+            ..StepTiming::default()
+        };
+        self.stop_the_clock(&mut timing, tools_began);
+        Ok(StepDone {
+            answer,
+            executed: made,
+            called: plans.called,
+            finish: if said.cut_by_length { Finish::Length } else { Finish::Stop },
+            usage: said.usage,
+            prompt_hash: said.prompt_hash,
+            tokens: said.message.tokens,
+            invalid_call: plans.invalid_call,
+            timing,
+            tail: Vec::new(),
         })
     }
 }

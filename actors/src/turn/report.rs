@@ -1,9 +1,9 @@
 //! What a turn and its agent's actor tell one another.
 
 use retold_events::{
-    MessageId, RunId, ToolCall,
+    MessageId, RunId, StepId, ToolCall, ToolReturn,
     output::Delta,
-    run::{StepTiming, Usage},
+    run::{Intent, StepTiming, Usage},
 };
 use retold_models::Finish;
 use tokio::sync::oneshot;
@@ -24,6 +24,12 @@ pub(crate) struct Report {
 pub(crate) enum ReportKind {
     /// The model said more. Answered once that is durable.
     Said(Vec<PartDelta>, oneshot::Sender<()>),
+    /// Calls with effects are about to be made. Answered once that is durable.
+    Called(Box<CallsBegun>, oneshot::Sender<()>),
+    /// A call of this step with an effect returned, and others are still to be made. Answered once that is durable.
+    Returned(StepId, Box<ToolReturn>, oneshot::Sender<()>),
+    /// The calls that waited for a decision are done. Answered with the first step's view, as `Done` is.
+    Resolved(Vec<(ToolCall, Executed)>, oneshot::Sender<Option<StepView>>),
     /// The step is over. Answered with the next one, once this one is durable; with nothing when the run is over.
     Done(Box<StepDone>, oneshot::Sender<Option<StepView>>),
     /// History has to give way before the model can be called. Answered with the step's new view.
@@ -39,6 +45,32 @@ pub(crate) enum ReportKind {
 pub(crate) struct PartDelta {
     pub(crate) part: u32,
     pub(crate) delta: Delta,
+}
+
+/// Calls about to be made.
+#[derive(Debug)]
+pub(crate) struct CallsBegun {
+    pub(crate) step: StepId,
+    /// What the model said with them; `None` for calls that waited in the thread.
+    pub(crate) said: Option<CallsSaid>,
+    /// Those with effects.
+    pub(crate) intents: Vec<Intent>,
+}
+
+/// What a model said in a step that is not over.
+#[derive(Debug)]
+pub(crate) struct CallsSaid {
+    pub(crate) answer: Answer,
+    /// The calls that are kept.
+    pub(crate) calls: Vec<ToolCall>,
+    pub(crate) finish: Finish,
+    pub(crate) usage: Usage,
+    pub(crate) prompt_hash: [u8; 16],
+    /// Tokens of the answer.
+    pub(crate) tokens: u32,
+    pub(crate) timing: StepTiming,
+    /// What was said last and not reported yet.
+    pub(crate) tail: Vec<PartDelta>,
 }
 
 /// A step that went well.

@@ -1,84 +1,265 @@
-//! The calling of tools: which of an answer's calls are run, and with what arguments.
+//! The calling of tools: which of an answer's calls are made, with what arguments, and in what order.
+//!
+//! First all calls of an answer are judged, then those with effects outside the server are written down, then they are
+//! made. So a turn that is cut anywhere leaves behind what may have happened, and a turn that takes over knows it.
 
-use retold_events::{ReturnStatus, ToolCall, ToolReturn};
+use std::future::ready;
+
+use futures_util::{FutureExt as _, future::join_all};
+use retold_events::{
+    ReturnStatus, StepId, ToolCall, ToolId, ToolReturn,
+    agent::{Config, ToolRuleKind},
+    run::Intent,
+};
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
-use super::{Answer, StepView, Turn};
+use super::{Answer, Cut, ReportKind, StepView, Turn};
 use crate::{
     prompt::request::{Offer, solver},
     rules::{Solver, prefill},
-    tool::{RETURN_CHAR_LIMIT, output},
-    toolbox::{Call, Executed, failed},
+    tool::output,
+    toolbox::{Call, Effect, Executed, failed},
 };
 
-/// What came of the calls of an answer.
+/// Why a call with an effect was not made a second time.
+const UNKNOWN_OUTCOME: &str = "the server stopped while this tool was running, so it is not known whether it took effect; \
+    check before calling it again";
+/// Why a call was not made though the model made it.
+const NOT_MADE: &str =
+    "the server stopped before this tool was run; call it again if it is still needed";
+
+/// What is to become of a call.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// It is not made; this is its return.
+    Refused(ToolReturn),
+    /// It has no effect outside the server.
+    Free(ToolId),
+    /// It has.
+    Effect(ToolId, Effect),
+    /// A person or the client decides.
+    Waits,
+}
+
+/// A call with what is to become of it.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) call: ToolCall,
+    pub(super) plan: Plan,
+}
+
+/// What is to become of the calls of an answer.
 #[derive(Debug, Default)]
-pub(super) struct Ran {
-    /// The calls that were kept, with what came of each.
-    pub(super) executed: Vec<(ToolCall, Executed)>,
-    /// Names of those that no rule forbade.
+pub(super) struct Plans {
+    /// The calls that are kept, in their order.
+    pub(super) planned: Vec<Planned>,
+    /// Names of those that no rule forbids.
     pub(super) called: Vec<String>,
     /// Whether a call was made in a way that ends the run: with arguments that a rule's do not fit.
     pub(super) invalid_call: bool,
 }
 
-impl Turn {
-    /// Runs the calls of an answer, in their order. What is not allowed is not run, and the model is told so.
-    pub(super) async fn execute(&self, view: &StepView, offer: &Offer, answer: &Answer) -> Ran {
-        let mut ran = Ran::default();
-        let attached: Vec<&str> = offer.attached.iter().map(String::as_str).collect();
+impl Plans {
+    /// Judges the calls of an answer. What is not allowed is not made, and the model is told so.
+    pub(super) fn of(turn: &Turn, view: &StepView, offer: &Offer, answer: &Answer) -> Self {
+        let mut plans = Self::default();
+        let names: Vec<&str> = offer.attached.iter().map(|tool| tool.name.as_str()).collect();
         let mut solver = solver(view);
         let kept = if offer.one_call { 1 } else { usize::MAX };
         for call in answer.calls.iter().take(kept) {
             let mut call = ToolCall { arguments: cleaned(&call.arguments), ..call.clone() };
-            let checked = solver.check(&call.name, &attached);
-            let allowed = checked.is_ok();
-            let outcome = match checked {
-                Err(error) => Executed::Returned(failed(&call, error)),
-                Ok(()) => match self.with_prefilled(&solver, offer, &call) {
-                    Err(error) => {
-                        ran.invalid_call = true;
-                        Executed::Returned(failed(&call, error))
-                    }
-                    Ok(arguments) => {
-                        call.arguments = arguments;
-                        let timezone = &view.config.timezone;
-                        let run = Call { agent: self.agent, timezone, call: &call };
-                        self.shared.toolbox.execute(run).await
-                    }
-                },
+            let plan = match solver.check(&call.name, &names) {
+                Err(error) => Plan::Refused(failed(&call, error)),
+                Ok(()) => {
+                    let plan = match with_prefilled(&solver, offer, &call) {
+                        Err(error) => {
+                            plans.invalid_call = true;
+                            Plan::Refused(failed(&call, error))
+                        }
+                        Ok(arguments) => {
+                            call.arguments = arguments;
+                            turn.plan(&view.config, offer, &call)
+                        }
+                    };
+                    // Rules that look at returns allow one call in a step: none of this answer's can follow it.
+                    solver.called(&call.name, "");
+                    plans.called.push(call.name.clone());
+                    plan
+                }
             };
-            let outcome = match outcome {
-                Executed::Returned(returned) => Executed::Returned(cut(returned)),
-                edit @ Executed::Memory(_) => edit,
-            };
-            if allowed {
-                let returned = match &outcome {
-                    Executed::Returned(returned) => returned.content.as_str(),
-                    Executed::Memory(_) => "",
-                };
-                solver.called(&call.name, returned);
-                ran.called.push(call.name.clone());
-            }
-            ran.executed.push((call, outcome));
+            plans.planned.push(Planned { call, plan });
         }
-        ran
+        plans
     }
 
-    /// The arguments of a call with those that a rule sets put over the model's.
-    fn with_prefilled(
-        &self,
-        solver: &Solver<'_>,
-        offer: &Offer,
-        call: &ToolCall,
-    ) -> Result<String, String> {
-        let Some(prefilled) = solver.prefilled(&call.name) else {
-            return Ok(call.arguments.clone());
-        };
-        let schema =
-            offer.schemas.iter().find(|tool| tool.name == call.name).map(|tool| &tool.parameters);
-        prefill(&call.arguments, &prefilled, schema.map_or("{}", |schema| schema.get()))
+    pub(super) fn waits(&self) -> bool {
+        self.planned.iter().any(|planned| matches!(planned.plan, Plan::Waits))
     }
+
+    /// None of the calls is made before a person or the client has decided about some.
+    pub(super) fn held(self) -> Vec<(ToolCall, Executed)> {
+        let held = |Planned { call, plan }| match plan {
+            Plan::Waits => (call, Executed::Waits),
+            Plan::Refused(_) | Plan::Free(_) | Plan::Effect(..) => (call, Executed::Held),
+        };
+        self.planned.into_iter().map(held).collect()
+    }
+}
+
+/// The calls with effects, as they are written down before they are made.
+pub(super) fn intents(step: StepId, planned: &[Planned]) -> Vec<Intent> {
+    let intent = |planned: &Planned| match &planned.plan {
+        Plan::Effect(tool, effect) => Some(Intent {
+            call_id: planned.call.id.clone(),
+            tool: *tool,
+            is_idempotent: effect.is_idempotent,
+            key: key(step, &planned.call.id),
+        }),
+        Plan::Refused(_) | Plan::Free(_) | Plan::Waits => None,
+    };
+    planned.iter().filter_map(intent).collect()
+}
+
+/// Lets a turn take over calls that an earlier one had begun: what came back is kept, what may have happened is made
+/// again only where that does no harm.
+pub(super) fn taken_over(
+    planned: Vec<Planned>,
+    intents: &[Intent],
+    returned: &[ToolReturn],
+) -> Vec<Planned> {
+    let take_over = |Planned { call, plan }: Planned| {
+        let intent = intents.iter().find(|intent| intent.call_id == call.id);
+        let before = returned.iter().find(|returned| returned.call_id == call.id);
+        let plan = match (before, intent, plan) {
+            (Some(before), ..) => Plan::Refused(before.clone()),
+            (None, Some(intent), plan @ Plan::Effect(..)) if intent.is_idempotent => plan,
+            (None, Some(_), _) => Plan::Refused(failed(&call, UNKNOWN_OUTCOME.to_owned())),
+            (None, None, Plan::Effect(..) | Plan::Waits) => {
+                Plan::Refused(failed(&call, NOT_MADE.to_owned()))
+            }
+            (None, None, plan @ (Plan::Free(_) | Plan::Refused(_))) => plan,
+        };
+        Planned { call, plan }
+    };
+    planned.into_iter().map(take_over).collect()
+}
+
+/// The same for every attempt of a call, and no other call's.
+fn key(step: StepId, call_id: &str) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(step.as_bytes());
+    hasher.update(call_id.as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    key
+}
+
+impl Turn {
+    fn plan(&self, config: &Config, offer: &Offer, call: &ToolCall) -> Plan {
+        let attached = offer.attached.iter().find(|tool| tool.name == call.name);
+        let needs_approval = config
+            .tool_rules
+            .iter()
+            .any(|rule| rule.tool == call.name && rule.kind == ToolRuleKind::RequiresApproval);
+        match attached.map(|attached| attached.tool) {
+            Some(None) => Plan::Waits,
+            Some(Some(_)) if needs_approval => Plan::Waits,
+            Some(Some(tool)) => self.plan_of(tool),
+            None => Plan::Refused(failed(call, format!("there is no tool named {:?}", call.name))),
+        }
+    }
+
+    /// What is to become of a call that nobody has to decide about.
+    pub(super) fn plan_of(&self, tool: ToolId) -> Plan {
+        self.shared
+            .toolbox
+            .effect(tool)
+            .map_or(Plan::Free(tool), |effect| Plan::Effect(tool, effect))
+    }
+
+    /// Makes the calls, in their order; neighbours that may be made side by side are. What came of a call with an effect
+    /// is written down before the next one is made.
+    pub(super) async fn make(
+        &self,
+        step: StepId,
+        timezone: &str,
+        planned: Vec<Planned>,
+    ) -> Result<Vec<(ToolCall, Executed)>, Cut> {
+        let mut left = planned.iter().filter(|it| matches!(it.plan, Plan::Effect(..))).count();
+        let mut made = Vec::with_capacity(planned.len());
+        for group in planned.chunk_by(|one, next| is_parallel(one) && is_parallel(next)) {
+            let calls = group.iter().map(|planned| async move {
+                let executed = self.make_one(step, timezone, planned).await;
+                (planned, executed)
+            });
+            for (planned, executed) in join_all(calls).await {
+                if matches!(planned.plan, Plan::Effect(..)) {
+                    left -= 1;
+                    // The end of the step says what the last one returned.
+                    if let (Executed::Returned(returned), true) = (&executed, left > 0) {
+                        self.returned(step, returned.clone()).await?;
+                    }
+                }
+                made.push((planned.call.clone(), executed));
+            }
+        }
+        Ok(made)
+    }
+
+    async fn make_one(&self, step: StepId, timezone: &str, planned: &Planned) -> Executed {
+        let call = &planned.call;
+        let made = match &planned.plan {
+            Plan::Refused(returned) => ready(Executed::Returned(returned.clone())).boxed(),
+            Plan::Waits => ready(Executed::Waits).boxed(),
+            Plan::Free(tool) | Plan::Effect(tool, _) => {
+                let (agent, tool, key) = (self.agent, *tool, key(step, &call.id));
+                self.shared.toolbox.execute(Call { agent, timezone, tool, call, key })
+            }
+        };
+        match (made.await, &planned.plan) {
+            (Executed::Returned(returned), Plan::Free(tool) | Plan::Effect(tool, _)) => {
+                Executed::Returned(self.cut(*tool, returned))
+            }
+            (executed, _) => executed,
+        }
+    }
+
+    /// A return no longer than its tool may return. Searches bound themselves.
+    fn cut(&self, tool: ToolId, returned: ToolReturn) -> ToolReturn {
+        match self.shared.toolbox.return_limit(tool) {
+            Some(limit) => ToolReturn {
+                content: output::cut(&returned.content, limit).into_owned(),
+                ..returned
+            },
+            None if returned.status == ReturnStatus::Success => returned,
+            None => ToolReturn {
+                content: output::cut(&returned.content, crate::tool::RETURN_CHAR_LIMIT)
+                    .into_owned(),
+                ..returned
+            },
+        }
+    }
+
+    async fn returned(&self, step: StepId, returned: ToolReturn) -> Result<(), Cut> {
+        let (reply, recorded) = oneshot::channel();
+        self.report(ReportKind::Returned(step, Box::new(returned), reply));
+        recorded.await.map_err(|_| Cut::Abandoned)
+    }
+}
+
+fn is_parallel(planned: &Planned) -> bool {
+    matches!(planned.plan, Plan::Effect(_, Effect { is_parallel: true, .. }))
+}
+
+/// The arguments of a call with those that a rule sets put over the model's.
+fn with_prefilled(solver: &Solver<'_>, offer: &Offer, call: &ToolCall) -> Result<String, String> {
+    let Some(prefilled) = solver.prefilled(&call.name) else {
+        return Ok(call.arguments.clone());
+    };
+    let schema =
+        offer.schemas.iter().find(|tool| tool.name == call.name).map(|tool| &tool.parameters);
+    prefill(&call.arguments, &prefilled, schema.map_or("{}", |schema| schema.get()))
 }
 
 /// Arguments as they are kept: an object without the arguments that only steer the loop. What is no object is empty.
@@ -88,17 +269,6 @@ fn cleaned(arguments: &str) -> String {
         object.remove(steering);
     }
     Value::Object(object).to_string()
-}
-
-/// A return no longer than tools may return. Searches bound themselves.
-fn cut(returned: ToolReturn) -> ToolReturn {
-    if returned.name == "conversation_search" && returned.status == ReturnStatus::Success {
-        return returned;
-    }
-    ToolReturn {
-        content: output::cut(&returned.content, RETURN_CHAR_LIMIT).into_owned(),
-        ..returned
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use retold_actors::replay::{Status, replay};
 use retold_events::{
-    AgentId, Message, Position, Record, RunId, Seq, StreamId,
+    AgentId, Message, Position, Record, Role, RunId, Seq, StreamId,
     agent::Event,
     output::{Item, Output},
     run::{EndStatus, StepOutcome},
@@ -136,13 +136,31 @@ fn fold(records: &[Record]) -> (BTreeMap<AgentId, State>, BTreeMap<RunId, u32>) 
     (states, ends)
 }
 
-/// Each call has its return in the very next message, and each return its call.
+/// Each call has its return right behind its step's messages, and each return its call. What waits for a decision may be
+/// the end.
 pub(crate) fn check_calls(messages: &[&Message]) {
-    for (index, message) in messages.iter().enumerate() {
-        let next = messages.get(index + 1).map_or(&[][..], |next| &next.tool_returns);
-        let called: Vec<&str> = message.tool_calls.iter().map(|call| call.id.as_str()).collect();
-        let returned: Vec<&str> = next.iter().map(|back| back.call_id.as_str()).collect();
-        assert_eq!(called, returned, "after message {index} of {messages:#?}");
+    let mut rest = messages;
+    while let Some((message, behind)) = rest.split_first() {
+        rest = behind;
+        let of_step = |next: &&&Message| next.role == Role::Approval && next.step == message.step;
+        let waiting = rest.first().filter(of_step);
+        rest = &rest[usize::from(waiting.is_some())..];
+        let calls = waiting.into_iter().flat_map(|next| &next.tool_calls);
+        let called: Vec<&str> =
+            message.tool_calls.iter().chain(calls).map(|call| call.id.as_str()).collect();
+        if called.is_empty() {
+            assert_eq!(message.tool_returns, [], "nothing was called before {message:#?}");
+            continue;
+        }
+        let waits = waiting.is_some() || message.role == Role::Approval;
+        let Some((returns, behind)) = rest.split_first() else {
+            assert!(waits, "{called:?} have no returns in {messages:#?}");
+            return;
+        };
+        rest = behind;
+        let returned: Vec<&str> =
+            returns.tool_returns.iter().map(|back| back.call_id.as_str()).collect();
+        assert_eq!(called, returned, "in {messages:#?}");
     }
 }
 

@@ -52,7 +52,7 @@ async fn works(world: &World, agent: AgentId) {
 async fn send_again(world: &World, agent: AgentId) -> Result<Sent, Refusal> {
     let mut request = request(false);
     request.fingerprint = Some([7; 16]);
-    in_time(world.host.send(agent, Send { messages: vec![message("once")], request })).await
+    in_time(world.host.send(agent, Send::new(vec![message("once")], request))).await
 }
 
 /// A world whose agent has as many runs, the first of them under way, and what is left of it after a crash.

@@ -38,6 +38,7 @@ fn is_of(run: RunId, event: &LogEvent) -> bool {
             matches!(author, Author::Agent { run: by, .. } if *by == run)
         }
         Fact::Block(block::Event::Deleted(_) | block::Event::Forked(_))
+        | Fact::Tool(_)
         | Fact::Unreadable { .. } => false,
     }
 }

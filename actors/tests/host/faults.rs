@@ -26,7 +26,7 @@ fn model() -> ScriptedModel {
 }
 
 /// The same, with an answer for who would hang in another life.
-fn answering(after_all: &'static str) -> ScriptedModel {
+pub(crate) fn answering(after_all: &'static str) -> ScriptedModel {
     ScriptedModel::from_fn(move |prompt| match prompt.messages.last() {
         Some(last) if last.role == "tool" => Say::answer("I noted it"),
         Some(last) if last.text == "I am Ada" => Say::call("c", "memory_insert", INSERT),
@@ -39,17 +39,17 @@ fn answering(after_all: &'static str) -> ScriptedModel {
 }
 
 /// A turn that cannot end because the log failed is not waited for.
-fn quick() -> Options {
+pub(crate) fn quick() -> Options {
     Options { cancel_grace: Duration::from_millis(10), ..Options::default() }
 }
 
 /// What a client was told.
 #[derive(Debug, Default)]
-struct Told {
-    agent: Option<AgentId>,
+pub(crate) struct Told {
+    pub(crate) agent: Option<AgentId>,
     human: Option<BlockId>,
     persona: Option<(BlockId, &'static str)>,
-    runs: Vec<RunId>,
+    pub(crate) runs: Vec<RunId>,
     ended: Vec<(RunId, EndStatus)>,
     seen: Vec<(RunId, Vec<Item>)>,
 }
@@ -97,7 +97,7 @@ async fn scenario(world: &World, told: &mut Told) -> Result<(), Refusal> {
 }
 
 /// Lets the scenario fail at every append of it, before and after the write, one after the other.
-async fn at_every_append(then: impl AsyncFn(String, World, Faults, Disk, Told)) {
+pub(crate) async fn at_every_append(then: impl AsyncFn(String, World, Faults, Disk, Told)) {
     for moment in [Moment::Before, Moment::After] {
         let mut survived = 0;
         for append in 1.. {
@@ -122,7 +122,7 @@ async fn at_every_append(then: impl AsyncFn(String, World, Faults, Disk, Told)) 
 }
 
 /// All that was told is there.
-async fn check_told(at: &str, world: &World, disk: &Disk, told: &Told) {
+pub(crate) async fn check_told(at: &str, world: &World, disk: &Disk, told: &Told) {
     let contents = disk.contents();
     for &run in &told.runs {
         world.host.run(run).await.unwrap_or_else(|error| panic!("{at}: lost {run}: {error}"));

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use crate::{
     audit::{self, audit, check_calls, output},
     plan::{MOVE_MS, Pace, Plan, noting},
-    stage::{Chance, Stage, UNTOLD, is_over, play},
+    stage::{Chance, Glimpse, Stage, UNTOLD, is_over, play},
     world::{in_time, message, request, text_of},
 };
 
@@ -46,6 +46,8 @@ struct Told {
     sent: Vec<Arc<Mutex<Sent>>>,
     answers: Arc<Mutex<Vec<(RunId, CancelOutcome)>>>,
     crashed: bool,
+    /// What was seen of runs while they were recovered, and that recovery was crashed.
+    glimpses: Vec<Glimpse>,
 }
 
 /// What one client was told of its message.
@@ -88,7 +90,11 @@ async fn race(stage: &mut Stage, plan: &Plan, chance: &mut Chance) -> Told {
                 task.abort();
                 over(task).await;
             }
-            stage.crash(moment).await;
+            stage.fall(moment).await;
+            for &turns in &plan.relapses {
+                told.glimpses.extend(stage.relapse(turns, moment).await);
+            }
+            stage.rise().await;
             return told;
         }
         for (_, named) in plan.cancels.iter().filter(|(at, _)| *at == turn) {
@@ -144,7 +150,7 @@ fn send(stage: &Stage, told: &mut Told, stream: bool) -> JoinHandle<()> {
     told.sent.push(Arc::clone(&sent));
     let (host, agent) = (stage.host.clone(), stage.agent);
     tokio::spawn(async move {
-        let send = Send { messages: vec![message("Hi")], request: request(stream) };
+        let send = Send::new(vec![message("Hi")], request(stream));
         let run = host.send(agent, send).await.expect("there is room").run.id;
         lock(&sent).run = Some(run);
         let mut follow = host.follow(run, 0);
@@ -177,6 +183,10 @@ async fn check(stage: &Stage, plan: &Plan, told: &Told, count: &Count) {
     for run in stage.open_runs() {
         assert!(told.crashed, "{run} has no end");
         in_time(stage.host.run_end(run)).await.expect("it ends");
+    }
+    for glimpse in &told.glimpses {
+        let (run, seen) = glimpse.seen();
+        assert_eq!(output(store, run)[..seen.len()], seen[..], "what was seen is there");
     }
     let mut returns = 0;
     for sent in &told.sent {
@@ -252,6 +262,16 @@ fn check_run(stage: &Stage, plan: &Plan, row: &RunRow, shown: &[Item]) -> usize 
 
 /// A crash at each turn of the test, until the race is over before it.
 fn crash_everywhere(stream: bool, patience: u64, moment: Moment) {
+    crash_and_relapse(stream, patience, moment, |_| Vec::new());
+}
+
+/// The same, and the processes after it are crashed as `relapses` says for each turn.
+pub(crate) fn crash_and_relapse(
+    stream: bool,
+    patience: u64,
+    moment: Moment,
+    relapses: impl Fn(u64) -> Vec<u64>,
+) {
     let count = Count::default();
     let mut at = 0;
     let mut done = false;
@@ -266,6 +286,7 @@ fn crash_everywhere(stream: bool, patience: u64, moment: Moment) {
                 sends: vec![stream],
                 cancels: Vec::new(),
                 crash: Some((at, moment)),
+                relapses: relapses(at),
                 pace: Pace::Steady(patience),
             };
             let told = race(&mut stage, &plan, &mut Chance::new(0)).await;

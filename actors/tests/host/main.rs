@@ -1,6 +1,8 @@
 //! What a host promises, over the memory store and scripted models. Time is paused where it matters.
 
+mod approvals;
 mod audit;
+mod calls;
 mod cancel;
 mod directory;
 mod events;
@@ -15,10 +17,12 @@ mod plan;
 mod races;
 mod random;
 mod recovery;
+mod relapses;
 mod replay;
 mod slow;
 mod stage;
 mod supervision;
 mod tampered;
+mod tools;
 mod watched;
 mod world;

@@ -120,7 +120,7 @@ async fn the_same_request_sent_again_while_it_runs_is_one_run() {
     let send = || {
         let mut request = request(false);
         request.fingerprint = Some([7; 16]);
-        retold_actors::run::Send { messages: vec![message("once")], request }
+        retold_actors::run::Send::new(vec![message("once")], request)
     };
     let first = world.host.send(agent, send()).await.unwrap();
     let second = world.host.send(agent, send()).await.unwrap();
@@ -168,7 +168,7 @@ async fn steps_are_bounded() {
     let agent = world.agent().await;
     let mut request = request(false);
     request.max_steps = 3;
-    let send = retold_actors::run::Send { messages: vec![message("loop")], request };
+    let send = retold_actors::run::Send::new(vec![message("loop")], request);
     let run = world.host.send(agent, send).await.unwrap().run.id;
     let run = world.host.run_end(run).await.unwrap();
     assert_eq!((run.steps, run.stop_reason), (3, Some(StopReason::MaxSteps)));

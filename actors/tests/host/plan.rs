@@ -9,6 +9,8 @@ use crate::stage::Chance;
 
 /// Turns of the test within which cancels and crashes begin, at most: an agent's turn takes some dozens of them.
 const TURNS: u64 = 160;
+/// Turns of the test within which a recovery is crashed, at most: half of them have ended by then.
+const RECOVERY_TURNS: u64 = 60;
 /// Simulated time that one move of the clock takes, at most: the grace of a cancelled turn is a second.
 pub(crate) const MOVE_MS: u64 = 1500;
 
@@ -25,6 +27,8 @@ pub(crate) struct Plan {
     /// When cancels begin, and whether they name the first run.
     pub(crate) cancels: Vec<(u64, bool)>,
     pub(crate) crash: Option<(u64, Moment)>,
+    /// When the processes after the crash are crashed in their turn, one after the other.
+    pub(crate) relapses: Vec<u64>,
     pub(crate) pace: Pace,
 }
 
@@ -76,6 +80,7 @@ impl Plan {
                 let moment = if chance.one_in(2) { Moment::Before } else { Moment::After };
                 (chance.below(turns), moment)
             }),
+            relapses: (0..chance.below(4)).map(|_| chance.below(RECOVERY_TURNS)).collect(),
             pace: Pace::Any { disk: 1 + chance.below(8), clock: chance.below(5) },
         }
     }

@@ -231,7 +231,7 @@ impl Life {
 
     async fn send(&mut self, agent: usize, stream: bool) {
         let text = self.text();
-        let send = Send { messages: vec![message(&text)], request: request(stream) };
+        let send = Send::new(vec![message(&text)], request(stream));
         let sent = in_time(self.host.send(self.agents[agent], send)).await;
         if self.reference.agents[agent].open.len() >= Options::default().queue_bound {
             assert!(matches!(sent, Err(Refusal::QueueFull { .. })), "{sent:?}");
@@ -405,7 +405,7 @@ fn name(role: Role) -> &'static str {
     match role {
         Role::System => "system",
         Role::User | Role::Summary => "user",
-        Role::Assistant => "assistant",
+        Role::Assistant | Role::Approval => "assistant",
         Role::Tool => "tool",
     }
 }

@@ -107,7 +107,7 @@ async fn what_a_request_overrides_and_what_a_run_clears_is_rebuilt() {
         override_model: Some("scripted/one".to_owned()),
         ..request(true)
     };
-    let send = Send { messages: vec![message("Who are you?"), message("Say!")], request };
+    let send = Send::new(vec![message("Who are you?"), message("Say!")], request);
     let sent = world.host.send(agent, send).await.unwrap().run.id;
     world.host.run_end(sent).await.unwrap();
     let replay = replayed(&world, sent).await;
@@ -313,7 +313,7 @@ async fn the_request_of_a_trace_is_byte_for_byte_what_its_provider_got() {
     new.config.model.handle = "vllm/m".to_owned();
     let agent = host.create_agent(new).await.unwrap().state.id;
     let asked = format!("Hi, my key is {key}");
-    let send = Send { messages: vec![message(&asked)], request: request(false) };
+    let send = Send::new(vec![message(&asked)], request(false));
     let run = host.send(agent, send).await.unwrap().run.id;
     host.run_end(run).await.unwrap();
     let sent: Vec<_> =

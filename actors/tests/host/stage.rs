@@ -16,8 +16,8 @@ use retold_actors::{Host, Options, agent::NewAgent};
 use retold_events::{
     AgentId, RunId,
     agent::AgentType,
-    output::Output,
-    store::{Commit, Failure, Faults, Moment},
+    output::{Item, Output},
+    store::{Commit, EventStore as _, Failure, Faults, Moment},
 };
 use retold_models::testing::{Say, ScriptedModel};
 
@@ -104,8 +104,7 @@ impl Stage {
     /// The agent answers, in real time.
     pub(crate) async fn answers(&mut self) {
         self.warm = true;
-        let send =
-            retold_actors::run::Send { messages: vec![message("hello")], request: request(false) };
+        let send = retold_actors::run::Send::new(vec![message("hello")], request(false));
         let run = in_time(self.host.send(self.agent, send)).await.expect("it is accepted").run.id;
         in_time(self.host.run_end(run)).await.expect("it ends");
         let last = output(self.disk.contents(), run).pop().expect("a run that ended shows its end");
@@ -167,14 +166,57 @@ impl Stage {
         tokio::task::spawn_blocking(std::thread::yield_now).await.expect("it does not panic");
     }
 
-    /// The process ends here, with what the disk was given written or not, and another one begins.
-    pub(crate) async fn crash(&mut self, moment: Moment) {
+    /// The process ends here, with what the disk was given written or not.
+    pub(crate) async fn fall(&mut self, moment: Moment) {
         self.faults.fail_append(1, moment, Failure::Io);
         self.end();
         let marker = self.host.log().append(Commit::default());
         marker.await.expect_err("the disk fails now");
+    }
+
+    /// Another process begins.
+    pub(crate) async fn rise(&mut self) {
         (self.store, self.faults, self.host) = start(&self.disk, &self.model).await;
         self.warm = false;
+    }
+
+    /// Another process begins, and ends as by [`Stage::fall`] after so many turns of the test, wherever its recovery is
+    /// then. Gives what was seen meanwhile of the runs that were open.
+    pub(crate) async fn relapse(&mut self, turns: u64, moment: Moment) -> Vec<Glimpse> {
+        let open = self.open_runs();
+        let (store, faults) = self.disk.open();
+        let store = Watched::new(store);
+        let (mut gate, mut opener) = Barrier::closed();
+        store.hold_appends([gate.clone()]);
+        let mut opening = tokio::spawn(host(Arc::clone(&store), self.model.clone()));
+        let mut life = None;
+        let mut glimpses = Vec::new();
+        for turn in 0..turns {
+            tokio::task::yield_now().await;
+            self.breathe().await;
+            if life.is_none() && opening.is_finished() {
+                let host = (&mut opening).await.expect("it opens");
+                glimpses.extend(open.iter().map(|run| Glimpse::of(&host, *run)));
+                life = Some(host);
+            }
+            // The disk is slow enough for the rest to come between two writes.
+            if turn % 3 == 2 && gate.is_reached() {
+                let next = Barrier::closed();
+                store.hold_appends([next.0.clone()]);
+                drop(opener);
+                (gate, opener) = next;
+            }
+        }
+        let (reached, appends) = (gate.is_reached(), faults.appends());
+        faults.fail_append(1, moment, Failure::Io);
+        store.let_appends_pass();
+        drop(opener);
+        // What waits at the gate is what fails; when nothing does, this is.
+        until(|| !reached || faults.appends() > appends);
+        until(|| store.append(&[]).is_err());
+        opening.abort();
+        drop(life);
+        glimpses
     }
 
     /// Runs that have not ended, as far as is durable.
@@ -206,13 +248,42 @@ impl Stage {
     }
 }
 
+/// What somebody saw of a run who followed it from its beginning, until the process ended.
+pub(crate) struct Glimpse {
+    run: RunId,
+    seen: Arc<Mutex<Vec<Item>>>,
+}
+
+impl Glimpse {
+    fn of(host: &Host, run: RunId) -> Self {
+        let seen = Arc::<Mutex<Vec<Item>>>::default();
+        let (mut follow, shown) = (host.follow(run, 0), Arc::clone(&seen));
+        tokio::spawn(async move {
+            while let Ok(Some(items)) = follow.next().await {
+                let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+                shown.extend(items.iter().cloned());
+            }
+        });
+        Self { run, seen }
+    }
+
+    /// The run, and what was seen of it.
+    pub(crate) fn seen(&self) -> (RunId, Vec<Item>) {
+        (self.run, self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
 async fn start(disk: &Disk, model: &ScriptedModel) -> (Arc<Watched>, Faults, Host) {
     let (store, faults) = disk.open();
     let store = Watched::new(store);
+    let host = host(Arc::clone(&store), model.clone()).await;
+    (store, faults, host)
+}
+
+async fn host(store: Arc<Watched>, model: ScriptedModel) -> Host {
     // Nobody's patience ends because the clock is moved by hand; the grace of a cancelled turn may.
     let options = Options { answer_timeout: Duration::from_secs(1 << 30), ..Options::default() };
-    let host = open(Arc::clone(&store) as _, Arc::new(model.clone()), options).await;
-    (store, faults, host)
+    open(store, Arc::new(model), options).await
 }
 
 /// An agent that forgets, so that the thousandth race is like the first.

@@ -88,9 +88,7 @@ impl World {
         text: &str,
         stream_tokens: bool,
     ) -> Result<Sent, retold_actors::Refusal> {
-        self.host
-            .send(agent, Send { messages: vec![message(text)], request: request(stream_tokens) })
-            .await
+        self.host.send(agent, Send::new(vec![message(text)], request(stream_tokens))).await
     }
 
     pub(crate) async fn items(&self, run: RunId, after: u64) -> Vec<Item> {
@@ -147,6 +145,11 @@ impl Disk {
         self.memory.reopen();
         let faults = Faults::new();
         (Arc::new(FaultyStore::new(Arc::clone(&self.memory), faults.clone())), faults)
+    }
+
+    /// Another disk with the same on it.
+    pub(crate) fn copy(&self) -> Self {
+        Self { memory: Arc::new(self.memory.copy()) }
     }
 
     /// What is on it, whoever has it open.

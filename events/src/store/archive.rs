@@ -10,6 +10,8 @@
 
 mod backup;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod manifest;
 mod moment;
 mod target;

@@ -34,6 +34,10 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub use self::journal::fuzzing::fuzz_journal;
+#[cfg(test)]
+pub(crate) use self::journal::fuzzing::journal_seeds;
 use self::{
     directory::Directory, head::HeadFile, journal::Journal, keeper::Keeper, keys::Key, tips::Tips,
 };

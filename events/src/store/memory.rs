@@ -29,7 +29,7 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     head: Head,
     closed: bool,
@@ -43,7 +43,7 @@ struct Inner {
     outputs: BTreeMap<(RunId, u64), (u64, Bytes)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Stream {
     tip: Tip,
     /// Indexes into `events`.
@@ -77,6 +77,12 @@ impl MemoryStore {
         let mut inner = self.lock();
         inner.closed = false;
         inner.head.epoch += 1;
+    }
+
+    /// Another store that holds the same, so that one moment can have several futures.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { inner: Mutex::new(self.lock().clone()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -8,8 +8,11 @@ pub mod archive;
 pub mod conformance;
 mod disk;
 mod faulty;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod group;
 mod kept;
+mod made;
 mod memory;
 mod raw;
 mod shared;
@@ -263,11 +266,15 @@ pub enum Table {
     Feedback = 11,
     /// agent that was forked -> where its history goes back to.
     Ancestors = 12,
+    /// tool -> row, without its source.
+    Tools = 13,
+    /// tool -> its source, where it has one.
+    ToolSources = 14,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Agents,
         Self::Tags,
         Self::Blocks,
@@ -280,6 +287,8 @@ impl Table {
         Self::Steps,
         Self::Feedback,
         Self::Ancestors,
+        Self::Tools,
+        Self::ToolSources,
     ];
 
     /// The read model of a number; `None` when it was never given out.

@@ -28,7 +28,13 @@ impl RawGroup {
     /// Position of its last event.
     #[must_use]
     pub fn last(&self) -> Position {
-        Position((self.first.0 + self.envelopes.len() as u64).saturating_sub(1))
+        Position(self.first.0.saturating_add(self.envelopes.len() as u64).saturating_sub(1))
+    }
+
+    /// Its envelopes with their positions. A group of somebody else's may say that it begins anywhere.
+    fn placed(&self) -> impl Iterator<Item = (u64, &Bytes)> {
+        let positions = (0..).map(|number| self.first.0.saturating_add(number));
+        positions.zip(&self.envelopes)
     }
 
     /// Bytes of its envelopes.
@@ -43,7 +49,7 @@ impl RawGroup {
     /// [`StoreError::Damaged`] when an envelope is not whole.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
         let mut records = Vec::with_capacity(self.envelopes.len());
-        for (position, bytes) in (self.first.0..).zip(&self.envelopes) {
+        for (position, bytes) in self.placed() {
             let envelope = envelope::read(&mut bytes.clone());
             let place = format!("position {position}");
             records.push(envelope.map_err(damaged(place))?.record);
@@ -57,7 +63,7 @@ impl RawGroup {
     /// [`StoreError::Damaged`] for the first that does not; `tips` are those of the group all the same.
     pub fn follow(&self, tips: &mut BTreeMap<StreamId, (Seq, [u8; 16])>) -> Result<(), StoreError> {
         let mut result = Ok(());
-        for (position, bytes) in (self.first.0..).zip(&self.envelopes) {
+        for (position, bytes) in self.placed() {
             let envelope = envelope::read(&mut bytes.clone());
             let place = format!("position {position}");
             let Envelope { record, previous, hash, .. } = envelope.map_err(damaged(place))?;
@@ -107,7 +113,7 @@ impl RawGroup {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&before);
         let mut proven = Vec::with_capacity(self.envelopes.len());
-        for (position, bytes) in (self.first.0..).zip(&self.envelopes) {
+        for (position, bytes) in self.placed() {
             let place = || format!("position {position}");
             let mut rest = bytes.clone();
             let envelope = envelope::read(&mut rest).map_err(damaged(place()))?;

@@ -91,6 +91,20 @@ fn every_block_event_is_stored_as_it_always_was() {
 }
 
 #[test]
+fn every_tool_event_is_stored_as_it_always_was() {
+    for (name, event_type, samples) in samples::tool_events() {
+        check(name, event_type, &samples);
+    }
+}
+
+#[test]
+fn agent_events_of_version_1_stand_for_what_they_always_did() {
+    for (name, event_type, lifted) in samples::agent_events_of_version_1() {
+        check_lifted(name, event_type, 1, &lifted);
+    }
+}
+
+#[test]
 fn block_events_of_version_1_stand_for_what_they_always_did() {
     for (name, event_type, lifted) in samples::block_events_of_version_1() {
         check_lifted(name, event_type, 1, &lifted);
@@ -108,7 +122,7 @@ fn output_items_are_stored_as_they_always_were() {
 #[test]
 fn no_event_is_without_a_sample() {
     // The match has no wildcard: a new event does not compile before it is counted and sampled.
-    use retold_events::{agent::Event as Agent, block::Event as Block};
+    use retold_events::{agent::Event as Agent, block::Event as Block, tool::Event as Tool};
     let number_of = |event: &Agent| match event {
         Agent::Created(_) => 101,
         Agent::Configured(_) => 102,
@@ -130,6 +144,9 @@ fn no_event_is_without_a_sample() {
         Agent::RunDeleted(_) => 208,
         Agent::FeedbackGiven(_) => 209,
         Agent::Forked(_) => 111,
+        Agent::ToolsCalled(_) => 210,
+        Agent::ToolReturned(_) => 211,
+        Agent::CallsResolved(_) => 212,
     };
     let mut seen = Vec::new();
     for (name, event_type, samples) in samples::agent_events() {
@@ -137,7 +154,10 @@ fn no_event_is_without_a_sample() {
         assert!(!samples.is_empty(), "{name}");
         seen.push(event_type);
     }
-    assert_eq!(seen, (101..=110).chain(201..=209).chain([111]).collect::<Vec<u16>>());
+    assert_eq!(
+        seen,
+        (101..=110).chain([201, 210, 211, 212]).chain(202..=209).chain([111]).collect::<Vec<u16>>()
+    );
     let number_of = |event: &Block| match event {
         Block::Created(_) => 301,
         Block::Edited(_) => 302,
@@ -148,4 +168,13 @@ fn no_event_is_without_a_sample() {
         assert!(samples.iter().all(|sample| number_of(sample) == event_type), "{name}");
     }
     assert_eq!(samples::block_events().len(), 4);
+    let number_of = |event: &Tool| match event {
+        Tool::Created(_) => 401,
+        Tool::Updated(_) => 402,
+        Tool::Deleted(_) => 403,
+    };
+    for (name, event_type, samples) in samples::tool_events() {
+        assert!(samples.iter().all(|sample| number_of(sample) == event_type), "{name}");
+    }
+    assert_eq!(samples::tool_events().len(), 3);
 }

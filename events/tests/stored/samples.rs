@@ -4,7 +4,7 @@ use retold_events::{
     AgentId, BlockId, ConversationId, Image, JsonText, Message, MessageId, Part, Position,
     ReturnStatus, Role, RunId, Seq, StepId, Timestamp, ToolCall, ToolId, ToolReturn, agent, block,
     output::{Delta, Item, Output},
-    run,
+    run, tool,
 };
 use uuid::Uuid;
 
@@ -77,10 +77,27 @@ pub(crate) fn agent_events() -> Samples<agent::Event> {
             requests()
                 .into_iter()
                 .map(|request| {
-                    Event::RunAccepted(run::Accepted { run: run_id(), input: inputs(), request })
+                    Event::RunAccepted(run::Accepted {
+                        run: run_id(),
+                        input: inputs(),
+                        request,
+                        decisions: decisions(),
+                        client_tools: client_tools(),
+                    })
                 })
                 .collect(),
         ),
+        ("tools_called", 210, tools_called()),
+        (
+            "tool_returned",
+            211,
+            vec![Event::ToolReturned(run::ToolReturned {
+                run: run_id(),
+                step: step_id(),
+                returned: returned(ReturnStatus::Success),
+            })],
+        ),
+        ("calls_resolved", 212, calls_resolved()),
         (
             "run_started",
             202,
@@ -186,6 +203,145 @@ pub(crate) fn block_events() -> Samples<block::Event> {
             })],
         ),
     ]
+}
+
+/// All events of a tool's stream.
+pub(crate) fn tool_events() -> Samples<tool::Event> {
+    use tool::{Event, Kind, Language};
+    let requirement = |name, version: Option<&str>| tool::Requirement {
+        name: text(name),
+        version: version.map(text),
+    };
+    let full = tool::Tool {
+        name: text("roll_dice"),
+        description: Some(text("Rolls dice.")),
+        kind: Kind::Custom { language: Language::Python },
+        source: Some(text("def roll_dice(sides: int) -> int: ...")),
+        schema: JsonText::new("{\"name\":\"roll_dice\"}"),
+        args_schema: Some(JsonText::new("{\"type\":\"object\"}")),
+        tags: vec![text("games"), text("retold:idempotent")],
+        return_char_limit: 50_000,
+        pip: Some(vec![requirement("requests", Some("2.32.3")), requirement("numpy", None)]),
+        npm: Some(vec![]),
+        default_requires_approval: Some(true),
+        parallel: true,
+        metadata: Some(JsonText::new("{\"team\":1}")),
+        project_id: Some(text("project-1")),
+    };
+    let bare = tool::Tool {
+        description: None,
+        kind: Kind::Custom { language: Language::TypeScript },
+        args_schema: None,
+        tags: Vec::new(),
+        return_char_limit: 1,
+        pip: None,
+        npm: Some(vec![requirement("zod", Some("4.1.0"))]),
+        default_requires_approval: None,
+        parallel: false,
+        metadata: None,
+        project_id: None,
+        ..full.clone()
+    };
+    let remote = tool::Tool {
+        kind: Kind::ExternalMcp { server_name: text("files"), remote_name: text("read") },
+        source: None,
+        default_requires_approval: Some(false),
+        ..bare.clone()
+    };
+    let created = |tool| Event::Created(tool::Created { tool });
+    let updated = |tool| Event::Updated(tool::Updated { tool });
+    vec![
+        ("tool_created", 401, vec![created(full.clone()), created(bare.clone()), created(remote)]),
+        ("tool_updated", 402, vec![updated(full), updated(bare)]),
+        ("tool_deleted", 403, vec![Event::Deleted(tool::Deleted {})]),
+    ]
+}
+
+fn tools_called() -> Vec<agent::Event> {
+    let intent = |call_id: &str, is_idempotent| run::Intent {
+        call_id: text(call_id),
+        tool: tool_id(1),
+        is_idempotent,
+        key: [7; 16],
+    };
+    let said = run::Said {
+        message: message(Role::Assistant),
+        cut_by_length: true,
+        usage: usage(),
+        prompt_hash: [9; 16],
+        model_started_at: at(6),
+        model_ns: 1_500_000,
+    };
+    let called = |said| {
+        agent::Event::ToolsCalled(run::ToolsCalled {
+            run: run_id(),
+            step: step_id(),
+            said,
+            intents: vec![intent("call_1", false), intent("call_2", true)],
+        })
+    };
+    vec![called(Some(said)), called(None)]
+}
+
+fn calls_resolved() -> Vec<agent::Event> {
+    use run::Resolution::{Cancelled, Client, Expired};
+    let resolved = |(by, role)| {
+        agent::Event::CallsResolved(run::CallsResolved {
+            run: run_id(),
+            step: step_id(),
+            message: message(role),
+            by,
+        })
+    };
+    // The role of a message that waits has its sample here: those of other events are older than it.
+    let samples = [(Client, Role::Tool), (Cancelled, Role::Tool), (Expired, Role::Approval)];
+    samples.into_iter().map(resolved).collect()
+}
+
+fn decisions() -> Vec<run::Decision> {
+    let approval = |approve, reason: Option<&str>| run::Decision::Approval {
+        call_id: text("call_1"),
+        approve,
+        reason: reason.map(text),
+    };
+    vec![
+        approval(true, None),
+        approval(false, Some("not on Sundays")),
+        run::Decision::Returned(returned(ReturnStatus::Error)),
+    ]
+}
+
+fn client_tools() -> Vec<run::ClientTool> {
+    vec![run::ClientTool {
+        name: text("look"),
+        description: text("Looks."),
+        parameters: json("{\"type\":\"object\"}"),
+    }]
+}
+
+fn returned(status: ReturnStatus) -> ToolReturn {
+    ToolReturn {
+        call_id: text("call_1"),
+        name: text("look"),
+        status,
+        content: text("a tree"),
+        stdout: vec![text("out")],
+        stderr: vec![text("err")],
+    }
+}
+
+/// What the bytes of version 1 of an agent's events stand for today.
+pub(crate) fn agent_events_of_version_1() -> Samples<agent::Event> {
+    let accepted = |request| {
+        agent::Event::RunAccepted(run::Accepted {
+            run: run_id(),
+            input: inputs(),
+            request,
+            decisions: Vec::new(),
+            client_tools: Vec::new(),
+        })
+    };
+    vec![("run_accepted", 201, requests().into_iter().map(accepted).collect())]
 }
 
 /// What the bytes of version 1 of a block's events stand for today.

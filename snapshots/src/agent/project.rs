@@ -92,7 +92,11 @@ pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
             rows.open_run(accepted.run, at, event);
         }
         Event::RunStarted(started) => rows.open_run(started.run, at, event),
-        Event::StepStarted(_) | Event::CancelRequested(_) => {}
+        Event::StepStarted(_)
+        | Event::CancelRequested(_)
+        | Event::ToolsCalled(_)
+        | Event::ToolReturned(_) => {}
+        Event::CallsResolved(resolved) => rows.messages(std::slice::from_ref(&resolved.message)),
         Event::StepEnded(ended) => rows.step_ended(ended),
         Event::RunEnded(ended) => rows.run_ended(at, ended),
         Event::CallbackSent(sent) => {

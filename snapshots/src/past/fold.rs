@@ -157,7 +157,9 @@ impl<'a> Fold<'a> {
             | Table::AgentRuns
             | Table::OpenRuns
             | Table::Feedback
-            | Table::Ancestors => false,
+            | Table::Ancestors
+            | Table::Tools
+            | Table::ToolSources => false,
         }
     }
 

@@ -14,6 +14,7 @@ mod scan;
 mod search;
 mod steps;
 mod tags;
+mod tools;
 
 use retold_events::{codec::DecodeError, store::StoreError};
 
@@ -26,6 +27,7 @@ pub use runs::{RunFilter, agent_of_run, open_runs, outputs, run, runs};
 pub use search::{MessageSearch, search_messages};
 pub use steps::{JudgedStep, StepFilter, agent_of_step, step, steps, steps_of_run};
 pub use tags::tags;
+pub use tools::{CUSTOM, EXTERNAL_MCP, ToolFilter, all_tools, count_tools, kind_word, tool, tools};
 
 use crate::row::MalformedRow;
 

@@ -12,6 +12,7 @@ use super::Projector;
 use crate::{
     agent,
     load::{self, Aggregate as _, LoadError, understood},
+    tool,
 };
 
 /// Events after which a state that is left at the end is saved: waking its agent then folds less.
@@ -144,6 +145,10 @@ impl Refill {
                     let loaded = load::block_to(store, id, before)?;
                     self.projector.blocks.extend(loaded.map(|loaded| (id, loaded.state)));
                 }
+                StreamId::Tool(id) => {
+                    let loaded = load::tool_to(store, id, before)?;
+                    self.projector.tools.extend(loaded.map(|loaded| (id, loaded.state)));
+                }
             }
         }
         self.projector.take(store, record)
@@ -156,6 +161,7 @@ impl Refill {
             StreamId::Block(id) => {
                 self.projector.blocks.get(&id).map_or(0, |state| 1024 + state.block.value.len())
             }
+            StreamId::Tool(id) => self.projector.tools.get(&id).map_or(0, bytes_of_tool),
         };
         let fresh = Held { seq, saved: Seq(seq.0 - 1), used: self.clock, bytes: 0 };
         let held = self.held.entry(stream).or_insert(fresh);
@@ -173,6 +179,9 @@ impl Refill {
             StreamId::Block(id) => {
                 self.projector.blocks.get(&id).map(|state| load::save(state, held.seq))
             }
+            StreamId::Tool(id) => {
+                self.projector.tools.get(&id).map(|state| load::save(state, held.seq))
+            }
         }
     }
 
@@ -183,8 +192,15 @@ impl Refill {
         match stream {
             StreamId::Agent(id) => drop(self.projector.agents.remove(&id)),
             StreamId::Block(id) => drop(self.projector.blocks.remove(&id)),
+            StreamId::Tool(id) => drop(self.projector.tools.remove(&id)),
         }
     }
+}
+
+/// The source, the schema, and what any state costs.
+fn bytes_of_tool(state: &tool::State) -> usize {
+    let source = state.tool.source.as_ref().map_or(0, String::len);
+    1024 + source + state.tool.schema.as_str().len()
 }
 
 /// What is in context, the settings, and what any state costs.

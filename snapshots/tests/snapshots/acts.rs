@@ -19,18 +19,19 @@ impl World {
     pub(crate) fn act(&mut self, kind: u8, mut choice: Choice) -> Outcome {
         let choice = &mut choice;
         // Few agents, so that much happens to each.
-        match (kind % 42, self.agents.iter().filter(|agent| !agent.deleted).count()) {
+        match (kind % 45, self.agents.iter().filter(|agent| !agent.deleted).count()) {
             (_, 0) => return self.create_agent(choice),
             (0 | 1, 4..) | (40 | 41, 6..) => return Ok(()),
             _ => {}
         }
-        match kind % 42 {
+        match kind % 45 {
             0 | 1 => self.create_agent(choice),
             2 | 3 => self.create_block(choice),
             4 => self.edit_block(choice),
             5 => self.delete_block(choice),
             6 => self.some_agent(choice).map_or(Ok(()), |index| self.save(index)),
             40 | 41 => self.fork_agent(choice),
+            kind @ 42.. => self.act_on_tool(kind, choice),
             kind => match self.some_agent(choice) {
                 Some(index) if kind < 17 => self.change(kind, index, choice),
                 Some(index) => self.run(kind, index, choice),
@@ -205,7 +206,9 @@ impl World {
     fn accept(&mut self, choice: &mut Choice) -> Event {
         let run = RunId::from_uuid(self.uuid(choice));
         let input = (0..=choice.below(2)).map(|_| facts::input(choice)).collect();
-        Event::RunAccepted(run::Accepted { run, input, request: facts::request(choice) })
+        let (decisions, client_tools) = (Vec::new(), Vec::new());
+        let request = facts::request(choice);
+        Event::RunAccepted(run::Accepted { run, input, request, decisions, client_tools })
     }
 
     /// The first that waits for a free thread; or one that runs begins again after a crash.

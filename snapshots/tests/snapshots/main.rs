@@ -10,5 +10,6 @@ mod past;
 mod reference;
 mod restoring;
 mod rows;
+mod tools;
 mod totality;
 mod world;

@@ -11,8 +11,8 @@ use retold_snapshots::{
     query,
     rebuild::{Rows, rebuild},
     row::{
-        AgentRow, BlockRow, FeedbackRow, RunRow, StepRow, TagOwner, decode, encode, tag_key,
-        tag_of_key,
+        AgentRow, BlockRow, FeedbackRow, RunRow, StepRow, TagOwner, ToolRow, decode, encode,
+        tag_key, tag_of_key,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,28 +23,13 @@ use crate::{
     world::{Outcome, World},
 };
 
-const TABLES: [Table; 12] = [
-    Table::Agents,
-    Table::Tags,
-    Table::Blocks,
-    Table::BlockAgents,
-    Table::Messages,
-    Table::Runs,
-    Table::AgentRuns,
-    Table::OpenRuns,
-    Table::RunSteps,
-    Table::Steps,
-    Table::Feedback,
-    Table::Ancestors,
-];
-
 pub(crate) fn all_of(store: &dyn EventStore, table: Table) -> Outcome<Vec<(Bytes, Bytes)>> {
     Ok(store.rows(table, &Scan { limit: usize::MAX, ..Scan::default() })?)
 }
 
 pub(crate) fn stored(store: &dyn EventStore) -> Outcome<Rows> {
     let mut rows = Rows::new();
-    for table in TABLES {
+    for table in Table::ALL {
         for (key, value) in all_of(store, table)? {
             rows.insert((table, key.to_vec()), value);
         }
@@ -87,6 +72,8 @@ proptest! {
                 Table::RunSteps => round_trip::<StepRow>(&value)?,
                 Table::Feedback => round_trip::<FeedbackRow>(&value)?,
                 Table::Ancestors => round_trip::<Vec<Ancestor>>(&value)?,
+                Table::Tools => round_trip::<ToolRow>(&value)?,
+                Table::ToolSources => round_trip::<String>(&value)?,
                 Table::Tags | Table::BlockAgents | Table::AgentRuns => {
                     prop_assert!(value.is_empty());
                 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use retold_events::{AgentId, Timestamp};
-use retold_snapshots::{agent, block};
+use retold_snapshots::{agent, block, tool};
 
 use crate::{
     folding::{acts, cases},
@@ -22,12 +22,20 @@ proptest! {
         let first = world.agents[0].id;
         let mut state = world.agents[0].clone();
         let mut one = world.blocks.first().cloned();
+        let mut other = world.tools.first().cloned();
         for index in order {
             match &world.facts[index.index(world.facts.len())] {
                 Fact::Agent(_, at, event) => {
                     let rows = agent::project(&state, *at, event);
                     let both = agent::apply_and_project(&mut state, *at, event);
                     prop_assert_eq!(rows, both);
+                }
+                Fact::Tool(id, at, event) => {
+                    let created_at = other.as_ref().map(|state| state.created_at);
+                    prop_assert_eq!(tool::project(*id, created_at, *at, event).len(), 2);
+                    if let Some(other) = &mut other {
+                        tool::apply(other, *at, event);
+                    }
                 }
                 Fact::Block(id, at, event) => {
                     let rows = block::project(*id, one.as_ref(), *at, event);

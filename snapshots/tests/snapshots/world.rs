@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::test_runner::TestCaseError;
 use retold_events::{
     AgentId, BlockId, Message, MessageId, NewEvent, Part, RunId, Seq, StepId, StreamId, Timestamp,
-    agent, block,
+    ToolId, agent, block,
     codec::Event as _,
     next_uuid,
     store::{Append, Commit, EventStore, MemoryStore, RowChange},
+    tool,
 };
-use retold_snapshots::{agent as agent_state, block as block_state, load};
+use retold_snapshots::{agent as agent_state, block as block_state, load, tool as tool_state};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ pub(crate) type Act = (u8, u64);
 pub(crate) enum Fact {
     Agent(AgentId, Timestamp, Box<agent::Event>),
     Block(BlockId, Timestamp, Box<block::Event>),
+    Tool(ToolId, Timestamp, Box<tool::Event>),
 }
 
 /// What happened, and what a reader without rows and folds would remember of it.
@@ -34,6 +36,7 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) agents: Vec<agent_state::State>,
     pub(crate) blocks: Vec<block_state::State>,
+    pub(crate) tools: Vec<tool_state::State>,
     /// Everything, by position.
     pub(crate) facts: Vec<Fact>,
     /// Messages ever stored, by agent.
@@ -226,6 +229,7 @@ pub(crate) fn enter(history: &mut History, state: &agent_state::State, event: &a
             enter(&ended.messages);
         }
         agent::Event::RunEnded(ended) => enter(&ended.input),
+        agent::Event::CallsResolved(resolved) => enter(std::slice::from_ref(&resolved.message)),
         agent::Event::SystemCompiled(compiled) => {
             if let Some(system) = history.get_mut(&state.thread().system.id) {
                 system.content = vec![Part::Text { text: compiled.text.clone() }];
@@ -242,6 +246,8 @@ pub(crate) fn enter(history: &mut History, state: &agent_state::State, event: &a
         | agent::Event::RunAccepted(_)
         | agent::Event::RunStarted(_)
         | agent::Event::StepStarted(_)
+        | agent::Event::ToolsCalled(_)
+        | agent::Event::ToolReturned(_)
         | agent::Event::CancelRequested(_)
         | agent::Event::RunDeleted(_)
         | agent::Event::CallbackSent(_)

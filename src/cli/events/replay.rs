@@ -22,7 +22,7 @@ pub(in crate::cli) struct ReplayArgs {
     run: RunId,
     /// Print JSON: the object on one line, as the API gives it
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) flags: ClientFlags,
 }

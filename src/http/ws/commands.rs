@@ -21,6 +21,7 @@ use crate::{
         error::{ApiError, Told},
         messages,
         past::Reader,
+        run_reader::check_cursor,
         turn, validation,
     },
     wire::{
@@ -158,13 +159,12 @@ impl Request {
     async fn send(&self, agent: AgentId, asked: UserMessage) -> Result<Vec<Effect>, ApiError> {
         self.check_room()?;
         let mut request = self.parse::<LettaStreamingRequest>()?;
-        if let Some(message) = asked.message {
-            if request.input.is_some() || request.messages.is_some() {
-                let says = "exactly one of `message`, `input` and `messages` must be given";
-                return Err(unprocessable(says.to_owned()));
-            }
-            request.input = Some(message);
+        let ways = [asked.message.is_some(), request.input.is_some(), request.messages.is_some()];
+        if ways.into_iter().filter(|given| *given).count() != 1 {
+            let says = "exactly one of `message`, `input` and `messages` must be given";
+            return Err(unprocessable(says.to_owned()));
         }
+        request.input = request.input.or(asked.message);
         let send = request.into_send(agent, Call::Streaming)?;
         let (run, agent_type) = messages::start(&self.app, agent, send).await?;
         let begun = self.begun(agent, Some(run.id), 0, asked.format);
@@ -252,6 +252,7 @@ impl Request {
         self.check_room()?;
         let row: RunRow = self.app.host.run(run).await?;
         let agent_type = turn::agent_type(&Reader::now(&self.app.host), &row).await?;
+        check_cursor(&self.app, run, after_seq).await?;
         let begun = self.begun(row.agent, Some(run), after_seq, format);
         let feed = feed::of_run(&self.app, row, agent_type, after_seq, format);
         Ok(vec![begun, Effect::Follow { key: Key::Run(run), after: after_seq, feed }])

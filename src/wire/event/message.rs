@@ -63,6 +63,8 @@ pub enum StoredRole {
     Tool,
     /// The stand-in for messages that left the context window.
     Summary,
+    /// The model, with calls that wait for a person or for the client.
+    Approval,
 }
 
 /// One part of a message.
@@ -182,6 +184,7 @@ impl From<Role> for StoredRole {
             Role::Assistant => Self::Assistant,
             Role::Tool => Self::Tool,
             Role::Summary => Self::Summary,
+            Role::Approval => Self::Approval,
         }
     }
 }

@@ -6,14 +6,19 @@
 
 mod agent;
 mod block;
+mod call;
 mod config;
 mod message;
 mod query;
 mod redact;
 mod run;
+mod tool;
 
 use retold_actors::{Fact, LogEvent};
-use retold_events::{AgentId, BlockId, RunId, StreamId, agent::Event as A, block::Event as B};
+use retold_events::{
+    AgentId, BlockId, RunId, StreamId, ToolId, agent::Event as A, block::Event as B,
+    tool::Event as T,
+};
 use serde::{Serialize, Serializer};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -26,11 +31,13 @@ use utoipa::{
 pub use self::{
     agent::*,
     block::*,
+    call::*,
     config::{StoredCompaction, StoredConfig, StoredEmbedding, StoredModel},
     message::*,
     query::{Cursor, EventsQuery},
     redact::REDACTED,
     run::*,
+    tool::*,
 };
 use super::{Id, Time};
 
@@ -39,7 +46,7 @@ use super::{Id, Time};
 pub struct Event {
     /// Its place among all events of the server, from 1 and without gap: the cursor of `after` and `before`.
     pub position: u64,
-    /// Whose history it belongs to: the id of an agent or of a block.
+    /// Whose history it belongs to: the id of an agent, of a block or of a tool.
     pub stream: String,
     /// The agent, when it is an agent's.
     #[schema(value_type = Option<String>)]
@@ -47,6 +54,9 @@ pub struct Event {
     /// The block, when it is a block's.
     #[schema(value_type = Option<String>)]
     pub block_id: Option<Id<BlockId>>,
+    /// The tool, when it is a tool's.
+    #[schema(value_type = Option<String>)]
+    pub tool_id: Option<Id<ToolId>>,
     /// Its place in that history, from 1 and without gap.
     pub sequence: u64,
     /// Its own id, a ULID.
@@ -67,15 +77,18 @@ pub struct Event {
 
 impl From<&LogEvent> for Event {
     fn from(event: &LogEvent) -> Self {
-        let (stream, agent_id, block_id) = match event.stream {
-            StreamId::Agent(agent) => (agent.to_string(), Some(Id(agent)), None),
-            StreamId::Block(block) => (block.to_string(), None, Some(Id(block))),
+        let (mut agent_id, mut block_id, mut tool_id) = (None, None, None);
+        let stream = match event.stream {
+            StreamId::Agent(agent) => agent_id.insert(Id(agent)).0.to_string(),
+            StreamId::Block(block) => block_id.insert(Id(block)).0.to_string(),
+            StreamId::Tool(tool) => tool_id.insert(Id(tool)).0.to_string(),
         };
         Self {
             position: event.position.0,
             stream,
             agent_id,
             block_id,
+            tool_id,
             sequence: event.seq.0,
             id: event.id.to_string(),
             name: EventName::of(&event.fact),
@@ -172,6 +185,12 @@ events! {
     StepStarted(StepStarted) = "step.started" of Fact::Agent(A::StepStarted(it)) => it.into();
     /// A step ended.
     StepEnded(StepEnded) = "step.ended" of Fact::Agent(A::StepEnded(it)) => it.into();
+    /// Tool calls with effects are about to be made.
+    StepToolsCalled(StepToolsCalled) = "step.tools_called" of Fact::Agent(A::ToolsCalled(it)) => it.into();
+    /// A tool call with effects returned, while others are still to be made.
+    StepToolReturned(StepToolReturned) = "step.tool_returned" of Fact::Agent(A::ToolReturned(it)) => it.into();
+    /// Tool calls that waited for a decision have their returns.
+    StepCallsResolved(StepCallsResolved) = "step.calls_resolved" of Fact::Agent(A::CallsResolved(it)) => it.into();
     /// A client judged a step.
     StepFeedbackGiven(StepFeedbackGiven) = "step.feedback_given" of Fact::Agent(A::FeedbackGiven(it)) => it.into();
     /// Somebody asked for a run to be cancelled.
@@ -191,6 +210,12 @@ events! {
     BlockEdited(BlockEdited) = "block.edited" of Fact::Block(B::Edited(it)) => it.into();
     /// A block is gone.
     BlockDeleted(BlockDeleted) = "block.deleted" of Fact::Block(B::Deleted(it)) => it.into();
+    /// A user made a tool.
+    ToolCreated(ToolCreated) = "tool.created" of Fact::Tool(T::Created(it)) => it.into();
+    /// Something about a tool changed.
+    ToolUpdated(ToolUpdated) = "tool.updated" of Fact::Tool(T::Updated(it)) => it.into();
+    /// A tool is gone.
+    ToolDeleted(Nothing) = "tool.deleted" of Fact::Tool(T::Deleted(_)) => Nothing {};
     /// Something that this version of the server cannot read.
     Unreadable(Unreadable) = "unreadable" of Fact::Unreadable { event_type, version, error } =>
         Unreadable { event_type: event_type.0, version: *version, error: error.to_string() };

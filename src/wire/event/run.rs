@@ -9,7 +9,7 @@ use retold_events::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{StoredInput, StoredMessage, redact};
+use super::{CallDecision, StoredInput, StoredMessage, redact};
 use crate::wire::{Id, JsonObject, Time, WireFeedback, WireRunStatus, WireStopReason};
 
 /// A run was accepted.
@@ -22,6 +22,10 @@ pub struct RunAccepted {
     pub input: Vec<StoredInput>,
     /// How it was asked for.
     pub request: RunRequest,
+    /// Answers to tool calls that wait for a person or for the client.
+    pub decisions: Vec<CallDecision>,
+    /// Names of tools that the client runs itself.
+    pub client_tools: Vec<String>,
 }
 
 /// How a run was asked for.
@@ -244,6 +248,8 @@ impl From<&run::Accepted> for RunAccepted {
             run_id: Id(accepted.run),
             input: accepted.input.iter().map(StoredInput::from).collect(),
             request: (&accepted.request).into(),
+            decisions: accepted.decisions.iter().map(CallDecision::from).collect(),
+            client_tools: accepted.client_tools.iter().map(|tool| tool.name.clone()).collect(),
         }
     }
 }

@@ -19,12 +19,15 @@ fn facts() -> Vec<(String, Vec<Fact>)> {
     let blocks = samples::block_events()
         .into_iter()
         .map(|(name, _, events)| (name.to_owned(), events.into_iter().map(Fact::Block).collect()));
+    let tools = samples::tool_events()
+        .into_iter()
+        .map(|(name, _, events)| (name.to_owned(), events.into_iter().map(Fact::Tool).collect()));
     let unreadable = Fact::Unreadable {
         event_type: EventType(999),
         version: 3,
         error: DecodeError::UnknownType(999),
     };
-    agents.chain(blocks).chain([("unreadable".to_owned(), vec![unreadable])]).collect()
+    agents.chain(blocks).chain(tools).chain([("unreadable".to_owned(), vec![unreadable])]).collect()
 }
 
 #[test]
@@ -65,6 +68,9 @@ fn around_an_event_stands_where_and_when_it_was() {
     let shown = serde_json::to_value(Event::from(&event)).unwrap();
     assert_eq!((&shown["agent_id"], &shown["causation_id"]), (&Value::Null, &Value::Null));
     assert_eq!(shown["stream"], shown["block_id"]);
+    let tool = StreamId::Tool(retold_events::ToolId::from_uuid(uuid(0x81)));
+    let shown = serde_json::to_value(Event::from(&LogEvent { stream: tool, ..event })).unwrap();
+    assert_eq!((&shown["stream"], &shown["block_id"]), (&shown["tool_id"], &Value::Null));
 }
 
 #[test]

@@ -97,6 +97,10 @@ impl Simple {
                 }
             }
             LettaMessage::ToolCall(calls) => self.note_calls(&calls.tool_call, &calls.tool_calls),
+            // A client of these frames learns from the stop reason that a decision is awaited.
+            LettaMessage::ApprovalRequest(asks) => {
+                self.note_calls(&asks.tool_call, &asks.tool_calls);
+            }
             LettaMessage::ToolReturn(returns) => {
                 let count = returns.tool_returns.len();
                 for (index, returned) in returns.tool_returns.iter().enumerate() {

@@ -51,7 +51,7 @@ async fn the_other_form_carries_the_bytes_of_the_event_stream_from_any_number_on
     assert_eq!(data, sse(&world, &run, 0).await);
     assert!(all.iter().all(|(frame, _)| frame["run_id"] == *run && frame["seq_id"].is_u64()));
     let last = all.last().and_then(|(frame, _)| frame["seq_id"].as_u64()).unwrap();
-    for after in 0..last + 3 {
+    for after in 0..=last {
         let resume = json!({"type": "resume", "run_id": run, "after_seq": after, "format": "v1"});
         socket.send(resume).await;
         let start = socket.frame().await;
@@ -59,6 +59,19 @@ async fn the_other_form_carries_the_bytes_of_the_event_stream_from_any_number_on
         let found: Vec<String> = v1(&mut socket).await.into_iter().map(|(_, data)| data).collect();
         assert_eq!(found, sse(&world, &run, after).await, "after {after}");
     }
+    for (format, after) in [("v1", last + 1), ("simple", last + 1), ("simple", u64::MAX)] {
+        let resume = json!({"type": "resume", "run_id": run, "after_seq": after, "format": format,
+                            "request_id": "r"});
+        socket.send(resume).await;
+        let refused = socket.frame().await;
+        let says = format!("Cursor not found: {after}; the last number of {run} is {last}");
+        assert_eq!(
+            (&refused["type"], &refused["message"], &refused["code"], &refused["request_id"]),
+            (&json!("server_error"), &json!(says), &json!("cursor_not_found"), &json!("r"))
+        );
+    }
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(socket.frame().await["type"], "pong", "nothing is followed");
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn entries(message: &Message) -> Vec<String> {
     let who = match message.role {
         Role::System => "system",
         Role::User => "user",
-        Role::Assistant => "assistant",
+        Role::Assistant | Role::Approval => "assistant",
         Role::Tool => "tool",
         Role::Summary => "earlier summary",
     };

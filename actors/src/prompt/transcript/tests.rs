@@ -124,9 +124,23 @@ fn a_call_without_a_return_gets_one() {
     let history = [calls(&["1", "2"]), returns(&["1"]), says(Role::User, "hi")];
     assert_eq!(shape(&history), ["assistant 0 1+2", "tool 1 return of 1", missing, "user 1"]);
     assert_eq!(shape(&[calls(&["2"])]), ["assistant 0 2", missing]);
-    // Too late is missing: the provider wants it right after the call.
-    let late = [calls(&["2"]), says(Role::User, "hi"), returns(&["2"])];
-    assert_eq!(shape(&late), ["assistant 0 2", missing, "user 1"]);
+    // What came after the model spoke again is too late.
+    let late = [calls(&["2"]), says(Role::Assistant, "hi"), returns(&["2"])];
+    assert_eq!(shape(&late), ["assistant 0 2", missing, "assistant 1 "]);
+}
+
+#[test]
+fn a_return_is_taken_to_its_call_over_what_somebody_wrote_meanwhile() {
+    let history = [calls(&["2"]), says(Role::User, "hi"), returns(&["2"])];
+    assert_eq!(shape(&history), ["assistant 0 2", "tool 2 return of 2", "user 1"]);
+}
+
+#[test]
+fn calls_that_waited_are_of_one_answer_with_those_beside_them() {
+    let waiting = Message { role: Role::Approval, ..calls(&["2"]) };
+    let history = [calls(&["1"]), waiting.clone(), returns(&["2", "1"])];
+    assert_eq!(shape(&history), ["assistant 0 1+2", "tool 1 return of 1", "tool 2 return of 2"]);
+    assert_eq!(shape(&[waiting, returns(&["2"])]), ["assistant 0 2", "tool 2 return of 2"]);
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn read_up_to(from: &mut impl Read, count: usize, into: &mut Vec<u8>) -> Result<
     from.by_ref().take(count as u64).read_to_end(into).map_err(FrameError::Io)
 }
 
-fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len() + CRC_BYTES);
     bytes.put_u8(kind);
     bytes.put_u32(u32::try_from(body.len()).expect("a frame is far below 4 GiB"));
@@ -221,36 +221,41 @@ impl End {
     }
 }
 
+/// One frame of each kind.
+#[cfg(test)]
+pub(super) fn samples() -> Vec<Frame> {
+    let run = RunId::from_uuid(uuid::Uuid::from_u128(7));
+    let batch = OutputBatch { run, first: 3, last: 9, items: Bytes::from_static(b"items") };
+    let counts = Counts { events: 1, groups: 2, batches: 3 };
+    let envelopes = crate::envelope::samples(&[b"one".to_vec(), b"two".to_vec()]);
+    let envelopes = envelopes.into_iter().map(Bytes::from).collect();
+    vec![
+        Frame::Begin(Begin {
+            since: Position(4),
+            since_chain: [5; 16],
+            position: Position(6),
+            chain: [7; 16],
+            epoch: 8,
+            at: Timestamp::from_micros(-9),
+            made_at: Timestamp::from_micros(10),
+            program: "0.1.0".to_owned(),
+        }),
+        Frame::Group(RawGroup { first: Position(1), chain: [3; 16], envelopes }),
+        Frame::Output(batch.clone()),
+        Frame::OpenOutput(batch),
+        Frame::End(End { counts, hash: [11; 32] }),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn frames() -> Vec<Frame> {
-        let run = RunId::from_uuid(uuid::Uuid::from_u128(7));
-        let batch = OutputBatch { run, first: 3, last: 9, items: Bytes::from_static(b"items") };
-        let counts = Counts { events: 1, groups: 2, batches: 3 };
-        vec![
-            Frame::Begin(Begin {
-                since: Position(4),
-                since_chain: [5; 16],
-                position: Position(6),
-                chain: [7; 16],
-                epoch: 8,
-                at: Timestamp::from_micros(-9),
-                made_at: Timestamp::from_micros(10),
-                program: "0.1.0".to_owned(),
-            }),
-            Frame::Output(batch.clone()),
-            Frame::OpenOutput(batch),
-            Frame::End(End { counts, hash: [11; 32] }),
-        ]
-    }
-
     #[test]
     fn what_is_written_is_read_and_any_flipped_bit_is_noticed() {
-        for frame in frames() {
+        for frame in samples() {
             let bytes = frame.encode();
             let (read, raw) = Frame::read(&mut &bytes[..]).unwrap().unwrap();
             assert_eq!((read, &raw[..]), (frame, &bytes[..]));
@@ -268,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_newer_archive_is_refused_by_name() {
-        let mut body = frames()[0].encode()[HEAD_BYTES..].to_vec();
+        let mut body = samples()[0].encode()[HEAD_BYTES..].to_vec();
         body.truncate(body.len() - CRC_BYTES);
         body[..4].copy_from_slice(&2_u32.to_be_bytes());
         let error = Frame::read(&mut &framed(1, &body)[..]).unwrap_err();

@@ -69,7 +69,8 @@ impl Manifest {
     /// Bytes of all its files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+        // Whoever made it may have written any numbers.
+        self.segments.iter().fold(0, |sum, segment| sum.saturating_add(segment.bytes))
     }
 
     /// Reads the manifest in `dir`; `None` when there is none.
@@ -187,34 +188,62 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// Any bytes as a manifest, with their own hash and with one that is right. See [`super::fuzzing`].
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = format_of(text);
+    let manifests = [checked(text).map(parse), Some(parse(text))];
+    for manifest in manifests.into_iter().flatten().flatten() {
+        let _ = (manifest.since(), manifest.bytes());
+        let written = manifest.encode();
+        let again = checked(&written).map(parse).expect("its hash is right");
+        // What no terminal should show is left out.
+        let program = manifest.program.chars().filter(|c| !c.is_control()).collect();
+        assert_eq!(again, Ok(Manifest { program, ..manifest }), "it is what it was");
+    }
+}
+
+#[cfg(test)]
+fn sample() -> Manifest {
+    Manifest {
+        program: "0.1.0".to_owned(),
+        position: Position(7),
+        chain: [1; 16],
+        epoch: 2,
+        at: Timestamp::from_micros(-3),
+        made_at: Timestamp::from_micros(4),
+        counts: Counts { events: 7, groups: 3, batches: 5 },
+        open_batches: 1,
+        segments: ["00000001.log", "00000002.open"]
+            .map(|name| Segment { name: name.to_owned(), bytes: 9, hash: [8; 32] })
+            .to_vec(),
+    }
+}
+
+/// Manifests, one of nothing and one of more than there can be among them, with their hash and without.
+#[cfg(test)]
+pub(super) fn samples() -> Vec<Vec<u8>> {
+    let nothing = Manifest { segments: Vec::new(), program: String::new(), ..sample() };
+    let mut endless = sample();
+    endless.segments.iter_mut().for_each(|segment| segment.bytes = u64::MAX);
+    let whole = [sample(), nothing, endless].map(|manifest| manifest.encode());
+    let bare = whole.clone().map(|text| checked(&text).map(str::to_owned).unwrap_or_default());
+    whole.into_iter().chain(bare).map(String::into_bytes).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn manifest() -> Manifest {
-        Manifest {
-            program: "0.1.0".to_owned(),
-            position: Position(7),
-            chain: [1; 16],
-            epoch: 2,
-            at: Timestamp::from_micros(-3),
-            made_at: Timestamp::from_micros(4),
-            counts: Counts { events: 7, groups: 3, batches: 5 },
-            open_batches: 1,
-            segments: ["00000001.log", "00000002.open"]
-                .map(|name| Segment { name: name.to_owned(), bytes: 9, hash: [8; 32] })
-                .to_vec(),
-        }
-    }
 
     #[test]
     fn what_is_written_is_read_and_any_flipped_bit_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(dir.path()).unwrap(), None);
-        let text = manifest().encode().into_bytes();
+        let text = sample().encode().into_bytes();
         let path = dir.path().join(NAME);
         fs::write(&path, &text).unwrap();
-        assert_eq!(Manifest::read(dir.path()).unwrap(), Some(manifest()));
+        assert_eq!(Manifest::read(dir.path()).unwrap(), Some(sample()));
         for bit in 0..text.len() * 8 {
             let mut flipped = text.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

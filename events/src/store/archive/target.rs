@@ -5,9 +5,9 @@
 //! holds the last finished backup, or none that could be taken for one.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{Read, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,11 @@ use super::{
     io_at,
     manifest::{NAME, is_segment},
 };
-use crate::{Position, envelope::Hash, store::sled::sync_directory};
+use crate::{
+    Position,
+    envelope::Hash,
+    store::{made::Made, sled::sync_directory},
+};
 
 /// A file that has become so long gets no further frame.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -32,9 +36,22 @@ const PART: &str = ".part";
 #[derive(Debug)]
 pub struct Target {
     dir: PathBuf,
+    made: Made,
     /// Locked; the lock ends with the handle.
     _lock: File,
     before: Option<Manifest>,
+}
+
+/// Where no backup came about, and there was none, nothing is left.
+impl Drop for Target {
+    fn drop(&mut self) {
+        if self.before.is_none() && matches!(Manifest::read(&self.dir), Ok(None)) {
+            // What cannot be removed now is removed by the next backup.
+            let _ = self.remove_leftovers();
+            let _ = fs::remove_file(self.dir.join(LOCK));
+            self.made.undo();
+        }
+    }
 }
 
 impl Target {
@@ -43,8 +60,7 @@ impl Target {
     /// # Errors
     /// [`ArchiveError`]; nothing of a finished backup is touched.
     pub fn open(dir: &Path) -> Result<Self, ArchiveError> {
-        // Whoever may read it may read everything that was ever said.
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_at(dir))?;
+        let made = Made::make(dir).map_err(io_at(dir))?;
         let before = Manifest::read(dir)?;
         if before.is_none() {
             only_ours(dir)?;
@@ -59,7 +75,8 @@ impl Target {
             Err(TryLockError::Error(error)) => return Err(io_at(path)(error)),
         }
         // Another one may have finished in between.
-        let target = Self { dir: dir.to_owned(), _lock: lock, before: Manifest::read(dir)? };
+        let before = Manifest::read(dir)?;
+        let target = Self { dir: dir.to_owned(), made, _lock: lock, before };
         target.check_files()?;
         target.remove_leftovers()?;
         Ok(target)

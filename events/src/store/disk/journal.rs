@@ -18,6 +18,9 @@
 //! | | | … | payload: per change length of the key, length of the value plus one (0 removes), key, value |
 //! | | | 4 | CRC-32 of everything before |
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
+
 use std::{
     fs::{self, DirBuilder, File},
     io,
@@ -137,17 +140,7 @@ impl Journal {
         let out = &mut self.record;
         out.clear();
         out.shrink_to(KEPT_BYTES);
-        out.put_slice(&self.mark);
-        out.put_u64(number);
-        out.put_u32(0);
-        for (key, value) in changes {
-            put_length(out, key.len());
-            put_length(out, value.as_ref().map_or(0, |value| value.len() + 1));
-            out.put_slice(key);
-            out.put_slice(value.as_deref().unwrap_or_default());
-        }
-        let length = u32::try_from(out.len() - HEADER_BYTES).expect("a group is far below 4 GiB");
-        out[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
+        put_record(out, &self.mark, number, changes);
         self.at == RECORDS_AT || self.at + (self.record.len() + CRC_BYTES) as u64 <= self.file_bytes
     }
 
@@ -290,6 +283,21 @@ fn changes_of(mut payload: &[u8]) -> Option<Changes> {
         payload = rest;
     }
     Some(changes)
+}
+
+/// Puts a record into an empty buffer, all but its checksum.
+fn put_record(out: &mut Vec<u8>, mark: &Mark, number: u64, changes: &Changes) {
+    out.put_slice(mark);
+    out.put_u64(number);
+    out.put_u32(0);
+    for (key, value) in changes {
+        put_length(out, key.len());
+        put_length(out, value.as_ref().map_or(0, |value| value.len() + 1));
+        out.put_slice(key);
+        out.put_slice(value.as_deref().unwrap_or_default());
+    }
+    let length = u32::try_from(out.len() - HEADER_BYTES).expect("a group is far below 4 GiB");
+    out[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
 }
 
 fn put_length(out: &mut Vec<u8>, length: usize) {

@@ -114,13 +114,16 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{AgentId, BlockId};
+    use crate::{AgentId, BlockId, ToolId};
 
     fn streams() -> impl Strategy<Value = StreamId> {
-        any::<([u8; 16], bool)>().prop_map(|(id, is_agent)| {
+        any::<([u8; 16], u8)>().prop_map(|(id, kind)| {
             let id = Uuid::from_bytes(id);
-            let block = StreamId::Block(BlockId::from_uuid(id));
-            if is_agent { StreamId::Agent(AgentId::from_uuid(id)) } else { block }
+            match kind % 3 {
+                0 => StreamId::Agent(AgentId::from_uuid(id)),
+                1 => StreamId::Block(BlockId::from_uuid(id)),
+                _ => StreamId::Tool(ToolId::from_uuid(id)),
+            }
         })
     }
 

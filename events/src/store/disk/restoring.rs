@@ -5,15 +5,15 @@
 //! a restore for a data directory, and the next restore starts over.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use super::{SledOptions, SledStore};
 use crate::store::{
     EventStore as _, StoreError,
+    made::Made,
     sled::{io_failure, sync_directory},
 };
 
@@ -28,6 +28,7 @@ const EMPTY: [&str; 3] = ["lost+found", "LOCK", "FORMAT.new"];
 #[derive(Debug)]
 pub struct Restoring {
     dir: PathBuf,
+    made: Made,
     /// Locked; the lock ends with the handle.
     _lock: File,
 }
@@ -39,7 +40,7 @@ impl Restoring {
     /// [`StoreError::Unusable`] for any other, which stays as it is; [`StoreError::InUse`] and storage errors.
     pub fn begin(dir: &Path) -> Result<Self, StoreError> {
         let unusable = |source| StoreError::Unusable { dir: dir.display().to_string(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+        let made = Made::make(dir).map_err(unusable)?;
         check_empty(dir).map_err(unusable)?;
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
@@ -53,11 +54,20 @@ impl Restoring {
         }
         // A server may have started in it meanwhile.
         check_empty(dir).map_err(unusable)?;
-        let restoring = Self { dir: dir.to_owned(), _lock: lock };
-        restoring.mark().map_err(io_failure)?;
-        sync_directory(dir)?;
-        restoring.remove_earlier_try().map_err(io_failure)?;
-        Ok(restoring)
+        let restoring = Self { dir: dir.to_owned(), made, _lock: lock };
+        match restoring.take() {
+            Ok(()) => Ok(restoring),
+            Err(error) => {
+                restoring.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    fn take(&self) -> Result<(), StoreError> {
+        self.mark().map_err(io_failure)?;
+        sync_directory(&self.dir)?;
+        self.remove_earlier_try().map_err(io_failure)
     }
 
     /// The store to be filled, empty.
@@ -90,10 +100,16 @@ impl Restoring {
         fs::remove_dir_all(&build).map_err(io_failure)
     }
 
-    /// Removes what was built, so that the directory is empty again but for its lock.
+    /// Removes what was built: the directory is empty again, or gone where it was made for this.
     pub fn abandon(self) {
+        let remove = |name| match fs::remove_file(self.dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        };
         let removed = self.remove_earlier_try();
-        let removed = removed.and_then(|()| fs::remove_file(self.dir.join("FORMAT")));
+        // The mark goes before the lock, which is the last thing that says that somebody is here.
+        let removed = removed.and_then(|()| remove("FORMAT")).and_then(|()| remove("LOCK"));
+        self.made.undo();
         if let Err(error) = removed {
             tracing::warn!(dir = %self.dir.display(), %error, "a part of the restore is left over");
         }

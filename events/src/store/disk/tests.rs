@@ -1,5 +1,7 @@
 //! What the store on disk promises beyond the common suite: what survives, and what is refused.
 
+mod openings;
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -1,0 +1,4 @@
+//! See `retold_events::fuzzing::items`, which the tests call, too.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| retold_events::fuzzing::items(data));
