@@ -28,7 +28,10 @@ use self::{
     flags::{ChatFlags, ServeFlags},
     voice::Voice,
 };
-use crate::config::{Config, ConfigError, Environment, Flags, Inputs, markdown};
+use crate::{
+    caged::Caged,
+    config::{Config, ConfigError, Environment, Flags, Inputs, markdown},
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -152,6 +155,8 @@ pub struct Process {
     pub started: Instant,
     /// The command line, the program's name first.
     pub arguments: Vec<OsString>,
+    /// The program's own file.
+    pub program: PathBuf,
     /// The environment.
     pub environment: Environment,
     /// The working directory.
@@ -162,6 +167,13 @@ pub struct Process {
     pub stderr_is_terminal: bool,
     /// Makes a password nobody can guess.
     pub make_password: fn() -> String,
+}
+
+impl Process {
+    /// The cage for users' tools.
+    fn tools(&self, config: &Config) -> Caged {
+        Caged::new(config, self.program.clone())
+    }
 }
 
 /// How the process ends.

@@ -1,6 +1,7 @@
 //! The server: HTTP, command line, configuration and wiring. The only crate that names axum.
 
 pub mod banner;
+pub mod caged;
 pub mod chat;
 pub mod cli;
 pub mod client;

@@ -10,15 +10,25 @@ use std::{
     time::Instant,
 };
 
-use retold::cli::{self, Process};
+use retold::{
+    caged::HIDDEN_ARGUMENT,
+    cli::{self, Process},
+};
+use retold_tools::cage::child_main;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // As a part of the cage it is another program, and nothing of this one may begin.
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == HIDDEN_ARGUMENT) {
+        return child_main(arguments);
+    }
     cli::run(&Process {
         started: Instant::now(),
         arguments: env::args_os().collect(),
+        program: env::current_exe().unwrap_or_else(|_| PathBuf::from("retold")),
         environment: env::vars_os().collect(),
         directory: env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
         stdin_is_terminal: stdin().is_terminal(),

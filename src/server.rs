@@ -4,13 +4,14 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use retold_actors::{Host, OpenError, Options};
+use retold_actors::{Host, OpenError, Options, Runner};
 use retold_events::store::{EventStore, SledOptions, SledStore, StoreError};
 use retold_models::{Catalog, Timeouts};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::{
+    caged::Caged,
     config::{Config, ConfigError},
     http::{self, Caller, Limits, Ready, Stop, Watchers},
     meters::{Meters, Traffic},
@@ -72,17 +73,23 @@ impl StartError {
 
 impl Server {
     /// Starts a server on the data directory of `config`. It is ready when this returns: open runs of an earlier process
-    /// are closed or resumed. Models are discovered meanwhile.
+    /// are closed or resumed. Models are discovered meanwhile. Without `tools`, users' tools are not run.
     ///
     /// # Errors
     /// [`StartError`], before anything was changed.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, tools: Option<Caged>) -> Result<Self, StartError> {
         config.check_exposure()?;
         // Before the data is touched: a second server by mistake is most often one on the same port.
         let opening = Opening::listen(config).await?;
         let store = open_store(config).await?;
         let catalog = Arc::new(Catalog::new(config.provider_configs(), timeouts(config)));
-        opening.serve(store, catalog, config, Some(config.data_dir.value.clone())).await
+        if let Some(tools) = tools.clone() {
+            tokio::spawn(async move {
+                tools.found().await;
+            });
+        }
+        let dir = Some(config.data_dir.value.clone());
+        opening.serve(store, catalog, options(config, tools), config, dir).await
     }
 
     /// Starts a server on a store and with models of the caller's choice.
@@ -95,7 +102,8 @@ impl Server {
         config: &Config,
     ) -> Result<Self, StartError> {
         config.check_exposure()?;
-        Opening::listen(config).await?.serve(store, catalog, config, None).await
+        let options = options(config, None);
+        Opening::listen(config).await?.serve(store, catalog, options, config, None).await
     }
 
     /// Where it listens, with the port it got.
@@ -169,11 +177,12 @@ impl Opening {
         self,
         store: Arc<dyn EventStore>,
         catalog: Arc<Catalog>,
+        options: Options,
         config: &Config,
         dir: Option<PathBuf>,
     ) -> Result<Server, StartError> {
         let Self { address, ready, serving, stop, unless_started, traffic } = self;
-        let host = Host::open(store, Arc::clone(&catalog), options(config)).await?;
+        let host = Host::open(store, Arc::clone(&catalog), options).await?;
         let export = config.otlp().map(|settings| Export {
             settings,
             parents: Parents::default(),
@@ -226,12 +235,14 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn options(config: &Config) -> Options {
+fn options(config: &Config, tools: Option<Caged>) -> Options {
     Options {
         queue_bound: config.agent_queue.value,
         max_open_runs: config.max_open_runs.value,
         awake_bytes: usize::try_from(config.awake_bytes.value).unwrap_or(usize::MAX),
         callbacks: Some(Arc::new(Caller::new())),
+        runner: tools.map(|tools| Arc::new(tools) as Arc<dyn Runner>),
+        approval_timeout: config.approval_timeout.value,
         ..Options::default()
     }
 }

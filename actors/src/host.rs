@@ -6,6 +6,7 @@ mod events;
 mod fork;
 mod past;
 mod replay;
+mod running;
 mod runs;
 mod tools;
 mod upkeep;
@@ -91,6 +92,15 @@ impl ToolView {
         match self {
             Self::Builtin(tool) => tool.id,
             Self::Made { id, .. } => *id,
+        }
+    }
+
+    /// The name a model calls.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Builtin(tool) => tool.name,
+            Self::Made { row, .. } => &row.tool.name,
         }
     }
 }

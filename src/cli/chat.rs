@@ -50,7 +50,7 @@ async fn embedded(
 ) -> Exit {
     let password = Secret::new((process.make_password)());
     let config = config.clone().embedded(password.clone());
-    let server = match Server::start(&config).await {
+    let server = match Server::start(&config, Some(process.tools(&config))).await {
         Ok(server) => server,
         Err(error) => {
             if !error.is_data_dir() {

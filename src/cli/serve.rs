@@ -32,7 +32,7 @@ async fn serve(config: &Config, process: &Process) -> Exit {
         Err(error) => return complain(&error, Exit::Failed),
     };
     let started = tokio::select! {
-        started = Server::start(config) => started,
+        started = Server::start(config, Some(process.tools(config))) => started,
         number = signals.next() => return Exit::Signal(number),
     };
     let server = match started {

@@ -125,6 +125,16 @@ pub struct Config {
     pub drain_deadline: Sourced<Duration>,
     /// What is logged: a directive of tracing's filter.
     pub log: Sourced<String>,
+    /// How long one call of a user's tool may take.
+    pub tool_timeout: Sourced<Duration>,
+    /// Calls of users' tools at a time.
+    pub tool_concurrency: Sourced<usize>,
+    /// Whether all users' tools may use the network.
+    pub tool_network: Sourced<bool>,
+    /// Whether users' tools run where nothing keeps them in.
+    pub tool_uncaged: Sourced<bool>,
+    /// How long a tool call may wait for approval.
+    pub approval_timeout: Sourced<Duration>,
     /// Collector that gets traces; `None` for none. See [`Config::otlp`].
     pub otlp_endpoint: Option<Sourced<String>>,
     /// The same as a whole URL.
@@ -207,6 +217,11 @@ impl Config {
                 .map(|it| it.map(|bytes| bytes.0)),
             drain_deadline: sources.required::<Span>(&setting::DRAIN_DEADLINE)?.map(|span| span.0),
             log: sources.required::<LogFilter>(&setting::LOG)?.map(|log| log.0),
+            tool_timeout: wait(sources, &setting::TOOL_TIMEOUT)?,
+            tool_concurrency: count(sources, &setting::TOOL_CONCURRENCY)?,
+            tool_network: sources.required(&setting::TOOL_NETWORK)?,
+            tool_uncaged: sources.required(&setting::TOOL_UNCAGED)?,
+            approval_timeout: wait(sources, &setting::APPROVAL_TIMEOUT)?,
             otlp_endpoint,
             otlp_traces_endpoint: url(sources, &setting::OTLP_TRACES_ENDPOINT)?,
             otlp_headers: sources.optional(&setting::OTLP_HEADERS)?,

@@ -35,6 +35,7 @@ const ACCESS: &str = "Access";
 const MODELS: &str = "Models";
 const LIMITS: &str = "Limits";
 const RUNNING: &str = "Running";
+const TOOLS: &str = "Tools";
 const TRACES: &str = "Traces";
 
 const BLANK: Setting = Setting {
@@ -201,6 +202,31 @@ settings! {
         env: &["RETOLD_LOG", "LETTA_LOGGING_LOG_LEVEL", "LETTA_LOGGING_LEVEL"], default: "info",
         help: "What is logged, on standard error: a level, or directives such as info,retold_actors=debug.",
         for_chat: true,
+    }
+    TOOL_TIMEOUT {
+        key: "tool_timeout", flag: Some("tool-timeout"), value: "TIME", heading: TOOLS,
+        env: &["RETOLD_TOOL_TIMEOUT", "TOOL_SANDBOX_TIMEOUT"], default: "180s",
+        help: "How long one call of a user's tool may take; then it is ended.",
+    }
+    TOOL_CONCURRENCY {
+        key: "tool_concurrency", flag: Some("tool-concurrency"), value: "COUNT", heading: TOOLS,
+        env: &["RETOLD_TOOL_CONCURRENCY"], default: "8",
+        help: "Calls of users' tools at a time; more wait for one to end.",
+    }
+    TOOL_NETWORK {
+        key: "tool_network", flag: Some("tool-network"), heading: TOOLS,
+        env: &["RETOLD_TOOL_NETWORK"], default: "false",
+        help: "Let all users' tools use the network, not only those with the tag retold:network.",
+    }
+    TOOL_UNCAGED {
+        key: "tool_uncaged", flag: Some("tool-uncaged"), heading: TOOLS,
+        env: &["RETOLD_TOOL_UNCAGED"], default: "false",
+        help: "Run users' tools even where nothing on this machine keeps them in. They can do all that the server can.",
+    }
+    APPROVAL_TIMEOUT {
+        key: "approval_timeout", flag: Some("approval-timeout"), value: "TIME", heading: TOOLS,
+        env: &["RETOLD_APPROVAL_TIMEOUT"], default: "604800s",
+        help: "How long a tool call may wait for approval, or for the client that runs it; then it counts as denied.",
     }
     OTLP_ENDPOINT {
         key: "otlp_endpoint", flag: Some("otlp-endpoint"), value: "URL", heading: TRACES,

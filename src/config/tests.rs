@@ -84,6 +84,11 @@ const SAMPLES: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("awake_bytes", "1gib", "'1 MB'", "1GiB", "1000000", "128MiB"),
     ("cache_bytes", "8MiB", "1", "8MiB", "1", "64MiB"),
     ("reserve_bytes", "8MiB", "1", "8MiB", "1", "(unset)"),
+    ("tool_timeout", "7", "'8s'", "7s", "8s", "180s"),
+    ("tool_concurrency", "1", "2", "1", "2", "8"),
+    ("tool_network", "true", "true", "true", "true", "false"),
+    ("tool_uncaged", "true", "true", "true", "true", "false"),
+    ("approval_timeout", "7", "'8s'", "7s", "8s", "604800s"),
     ("drain_deadline", "0", "3", "0s", "3s", "10s"),
     (
         "otlp_endpoint",

@@ -42,6 +42,7 @@ mod starting;
 mod steps;
 mod tags;
 mod tool_search;
+mod tool_run;
 mod tools;
 mod trace;
 mod trace_step;

@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App, agent_blocks, agent_tools, agents, backup, block_history, blocks, events, fork, health,
-    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tool_search, tools,
+    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tool_run, tool_search, tools,
     trace_step, ws,
 };
 
@@ -57,6 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(blocks::routes())
         .merge(block_history::routes())
         .merge(fork::routes())
+        .merge(tool_run::routes())
         .merge(tools::routes())
         .merge(tool_search::routes())
         .merge(runs::routes())

@@ -258,14 +258,20 @@ fn tool_return(message: &Message, view: &View<'_>) -> Option<LettaMessage> {
     if hidden {
         return None;
     }
-    let returns: Vec<ToolReturn> = message.tool_returns.iter().map(wire_return).collect();
+    Some(returns_message(message, first, &message.tool_returns).into())
+}
+
+/// Returns as the message they are shown in; the first one's members stand at the top.
+pub(super) fn returns_message(
+    message: &Message,
+    first: &retold_events::ToolReturn,
+    all: &[retold_events::ToolReturn],
+) -> ToolReturnMessage {
+    let returns: Vec<ToolReturn> = all.iter().map(wire_return).collect();
     let mut head = head(message, 0);
     head.name = head.name.or_else(|| Some(first.name.clone()));
     let ToolReturn { tool_return, status, tool_call_id, stdout, stderr, .. } = wire_return(first);
-    Some(
-        ToolReturnMessage::new(head, tool_return, status, tool_call_id, stdout, stderr, returns)
-            .into(),
-    )
+    ToolReturnMessage::new(head, tool_return, status, tool_call_id, stdout, stderr, returns)
 }
 
 fn wire_return(ret: &retold_events::ToolReturn) -> ToolReturn {

@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(parse(&[], &["memory"]), Some(blocks));
         assert_eq!(
             parse(&["tools,tags"], &[]),
-            Some(Relations { blocks: false, ..Relations::ALL })
+            Some(Relations { tools: true, tags: true, ..Relations::NONE })
         );
         assert_eq!(parse(&[""], &[]), Some(Relations::ALL));
         assert_eq!(parse(&["agent.secrets"], &[]), Some(Relations::NONE));

@@ -20,6 +20,7 @@ mod runs;
 mod socket;
 mod stream;
 mod support;
+mod tool_calls;
 mod tools;
 mod traces;
 mod values;

@@ -326,7 +326,7 @@ async fn a_store_on_the_disk_tells_its_size() {
     on_disk.port.value = 0;
     // `Err` means that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = retold::server::Server::start(&on_disk).await.unwrap();
+    let server = retold::server::Server::start(&on_disk, None).await.unwrap();
     let text = reqwest::get(format!("http://{}/metrics", server.address()));
     let samples = parsed(&text.await.unwrap().text().await.unwrap());
     assert!(of(&samples, "retold_store_bytes") > 0.0);

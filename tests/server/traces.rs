@@ -377,5 +377,5 @@ async fn start(dir: &std::path::Path, collector: &str) -> Server {
     config.data_dir.value = dir.to_owned();
     // `Err` means that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Server::start(&config).await.expect("the server starts")
+    Server::start(&config, None).await.expect("the server starts")
 }

@@ -108,10 +108,8 @@ impl Registry {
     /// # Errors
     /// [`Refusal::Storage`].
     pub(crate) async fn row(&self, id: ToolId) -> Result<Option<ToolRow>, Refusal> {
-        let ticket = match self.read().before_id(id) {
-            Some(before) => before.ticket,
-            None => return Ok(None),
-        };
+        // What is queued is waited for. One that is gone here may still be written: it is gone when that is durable.
+        let ticket = self.read().before_id(id).and_then(|before| before.ticket);
         if let Some(ticket) = ticket {
             self.log.durable(ticket).await?;
         }

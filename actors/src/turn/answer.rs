@@ -85,6 +85,8 @@ pub(crate) struct Pieces {
     speaks_by_call: Option<(String, String)>,
     thinks_in_text: bool,
     one_call: bool,
+    /// Tools whose calls wait for a decision: they are shown whole, as what is asked.
+    asks: Vec<String>,
     next_part: u32,
     current: Option<(Kind, u32)>,
     calls: Vec<Call>,
@@ -105,7 +107,12 @@ enum Call {
 }
 
 impl Pieces {
-    pub(crate) fn new(agent_type: AgentType, request: &Request, one_call: bool) -> Self {
+    pub(crate) fn new(
+        agent_type: AgentType,
+        request: &Request,
+        one_call: bool,
+        asks: Vec<String>,
+    ) -> Self {
         let older = agent_type != AgentType::LettaV1;
         let speaks_by_call = (older && request.use_assistant_message).then(|| {
             (
@@ -117,6 +124,7 @@ impl Pieces {
             speaks_by_call,
             thinks_in_text: older,
             one_call,
+            asks,
             next_part: 0,
             current: None,
             calls: Vec::new(),
@@ -139,7 +147,8 @@ impl Pieces {
     }
 
     fn call(&mut self, id: &str, name: &str) -> Option<PartDelta> {
-        if self.one_call && !self.calls.is_empty() {
+        let is_asked_for = self.asks.iter().any(|tool| tool == name);
+        if is_asked_for || (self.one_call && !self.calls.is_empty()) {
             self.calls.push(Call::Dropped);
             return None;
         }

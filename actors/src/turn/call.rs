@@ -15,7 +15,7 @@ use super::{
     Answer, Cut, Failure, PartDelta, ReportKind, StepDone, StepView, Turn,
     answer::{Pieces, join},
     report::{CallsBegun, CallsSaid},
-    tools::{Plans, intents, taken_over},
+    tools::{Plans, intents, must_ask, taken_over},
 };
 use crate::prompt::request::{Asked, Offer};
 
@@ -262,7 +262,7 @@ impl<'a> Listener<'a> {
         let pieces = turn
             .request
             .stream_tokens
-            .then(|| Pieces::new(view.config.agent_type, &turn.request, offer.one_call));
+            .then(|| Pieces::new(view.config.agent_type, &turn.request, offer.one_call, asks(view, offer)));
         Self {
             turn,
             pieces,
@@ -309,6 +309,12 @@ impl<'a> Listener<'a> {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Names of the tools whose calls a person or the client decides.
+fn asks(view: &StepView, offer: &Offer) -> Vec<String> {
+    let asks = offer.attached.iter().filter(|tool| must_ask(&view.config, tool));
+    asks.map(|tool| tool.name.clone()).collect()
 }
 
 fn bytes(chunk: &Chunk) -> usize {

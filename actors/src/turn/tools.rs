@@ -8,7 +8,7 @@ use std::future::ready;
 use futures_util::{FutureExt as _, future::join_all};
 use retold_events::{
     ReturnStatus, StepId, ToolCall, ToolId, ToolReturn,
-    agent::{Config, ToolRuleKind},
+    agent::{Config, ToolRule, ToolRuleKind},
     run::Intent,
 };
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Cut, ReportKind, StepView, Turn};
 use crate::{
-    prompt::request::{Offer, solver},
+    prompt::request::{Attached, Offer, solver},
     rules::{Solver, prefill},
     tool::output,
     toolbox::{Call, Effect, Executed, failed},
@@ -158,15 +158,10 @@ fn key(step: StepId, call_id: &str) -> [u8; 16] {
 impl Turn {
     fn plan(&self, config: &Config, offer: &Offer, call: &ToolCall) -> Plan {
         let attached = offer.attached.iter().find(|tool| tool.name == call.name);
-        let needs_approval = config
-            .tool_rules
-            .iter()
-            .any(|rule| rule.tool == call.name && rule.kind == ToolRuleKind::RequiresApproval);
-        match attached.map(|attached| attached.tool) {
-            Some(None) => Plan::Waits,
-            Some(Some(_)) if needs_approval => Plan::Waits,
-            Some(Some(tool)) => self.plan_of(tool),
-            None => Plan::Refused(failed(call, format!("there is no tool named {:?}", call.name))),
+        match attached {
+            Some(attached) if must_ask(config, attached) => Plan::Waits,
+            Some(Attached { tool: Some(tool), .. }) => self.plan_of(*tool),
+            Some(Attached { tool: None, .. }) | None => Plan::Refused(failed(call, format!("there is no tool named {:?}", call.name))),
         }
     }
 
@@ -246,6 +241,14 @@ impl Turn {
         self.report(ReportKind::Returned(step, Box::new(returned), reply));
         recorded.await.map_err(|_| Cut::Abandoned)
     }
+}
+
+/// Whether a person or the client decides about calls of a tool.
+pub(super) fn must_ask(config: &Config, tool: &Attached) -> bool {
+    let asks = |rule: &ToolRule| {
+        rule.tool == tool.name && rule.kind == ToolRuleKind::RequiresApproval
+    };
+    tool.tool.is_none() || config.tool_rules.iter().any(asks)
 }
 
 fn is_parallel(planned: &Planned) -> bool {

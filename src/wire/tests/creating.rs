@@ -166,7 +166,6 @@ fn what_this_server_does_not_do_is_refused_by_name() {
         json!({"include_default_source": true}),
         json!({"agent_type": "sleeptime_agent"}),
         json!({"agent_type": "no_such_agent"}),
-        json!({"tool_rules": [{"type": "requires_approval", "tool_name": "memory_insert"}]}),
         json!({"name": "a.b"}),
         json!({"timezone": "Mars/Olympus"}),
         json!({"context_window_limit": 0}),

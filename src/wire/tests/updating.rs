@@ -115,7 +115,6 @@ fn the_same_things_are_refused_as_when_creating() {
         json!({"name": ""}),
         json!({"name": "a/b"}),
         json!({"tool_ids": ["tool-123e4567-e89b-42d3-8456-426614174000"]}),
-        json!({"tool_rules": [{"type": "requires_approval", "tool_name": "x"}]}),
     ] {
         assert!(matches!(patch(&agent(), body, &nothing()), Err(Problem::Invalid(_))));
     }

@@ -124,7 +124,9 @@ async fn every_attempt(form: Form, attempts: &[Attempt]) -> Result<(), Failure> 
             .map(|attempt| {
                 let ground = &ground;
                 async move {
+                    let begun = std::time::Instant::now();
                     let outcome = ground.run(job(attempt, ground)).await;
+                    println!("{}: {} ms", attempt.name, begun.elapsed().as_millis());
                     let right = outcome.as_ref().is_ok_and(|it| (attempt.ends)(&it.status));
                     let left = outcome.as_ref().map_or(Vec::new(), |it| ground.left_behind(&it.stdout));
                     (attempt.name, outcome, right, left)

@@ -42,7 +42,9 @@ pub(super) fn arguments(plan: &Plan, user: Option<u32>, helper: &Path) -> Vec<Os
     words.memory("/tmp", plan.limits.disk_bytes / 4);
     words.memory("/cage/tmp", plan.limits.disk_bytes / 4);
     words.memory(HOME, plan.limits.disk_bytes);
-    words.all(&["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME, "--"]);
+    // The administrator's number alone, without any right, is enough to set the kernel through `/proc/sys`.
+    words.all(&["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]);
+    words.all(&["--chdir", HOME, "--"]);
     words.all(&[HELPER]);
     words.list
 }

@@ -24,10 +24,8 @@ use crate::cage::limits::Limits;
 /// # Errors
 /// Whatever could not be locked: a half-made cage is never entered.
 pub(super) fn enter(inner: &Inner) -> io::Result<()> {
-    // Raising this is always allowed: whoever runs out of memory, it is the tool that goes, not the server.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // And whoever waits for a processor, it is the tool: a keeper has to be faster than what it keeps.
-    let _ = rustix::process::nice(10);
+    // The keeper's precedence is not for what it keeps.
+    rustix::process::setpriority_process(None, 0)?;
     let shared = inner.landlock.is_some() || inner.open;
     if shared {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

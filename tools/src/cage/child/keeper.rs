@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Whatever kept it from being started.
 pub(super) fn keep(plan: &Plan) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // A keeper has to be faster than what it keeps. An administrator may ask for that, and only an administrator's tools have no
+    // bound of the kernel's on their processes.
+    let _ = rustix::process::setpriority_process(None, -10);
     let server = UnixStream::from(rustix::stdio::stdin().try_clone_to_owned()?);
     let scratch = Scratch::make(plan)?;
     let (inside, for_the_tool) = UnixStream::pair()?;
@@ -179,6 +182,7 @@ impl Call<'_> {
                 match self.hear(&mut answers, job) {
                     Heard::Nothing => {}
                     Heard::Ready => {
+                        kin::offer_to_the_kernel();
                         let group = self.child.id().to_string();
                         self.server.write_all(&frame::encode(frame::READY, group.as_bytes()))?;
                     }

@@ -112,7 +112,7 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ends("call without end", "def down():\n    return down()\nreturn down()", recursion),
     ends(
         "call without end or limit",
-        "sys.setrecursionlimit(10 ** 9)\ndef down():\n    return repr([down()])\nreturn down()",
+        "sys.setrecursionlimit(10 ** 5)\ndef down():\n    return repr([down()])\nreturn down()",
         |status| recursion(status) || memory(status) || matches!(status, Status::Raised(_)),
     ),
     ends(
