@@ -56,10 +56,10 @@ async fn call(cage: &Cage) -> Result<Duration, Box<dyn std::error::Error>> {
     let started = Instant::now();
     let outcome = cage.run(Job::python(EMPTY, "empty")).await?;
     let took = started.elapsed();
-    match outcome.status {
-        Status::Returned { text, .. } if text == "done" => Ok(took),
-        other => Err(format!("{other:?}: {}", outcome.stderr).into()),
+    if matches!(&outcome.status, Status::Returned { text, .. } if text == "done") {
+        return Ok(took);
     }
+    Err(format!("{outcome:?}").into())
 }
 
 /// Calls that each find an interpreter waiting.

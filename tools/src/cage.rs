@@ -41,6 +41,9 @@ use worker::Worker;
 /// How long an interpreter may take to be ready. Far more than on a busy machine: past it, something is broken.
 const START: Duration = Duration::from_secs(30);
 
+/// What the engine of JavaScript may reserve; what it uses is bounded by the keeper.
+const RESERVE: u64 = 64 << 30;
+
 /// Why a call could not be made. Nothing of the tool's has run then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CageError {
@@ -222,6 +225,7 @@ fn starter(options: &Arc<CageOptions>, found: &Arc<Found>) -> pool::Starter {
             hidden: options.data_dir.clone(),
             scratch: worker::scratch(&options.data_dir),
             network: kind.network,
+            reserve_bytes: if kind.reserves { RESERVE } else { 0 },
         });
         Box::pin(async move {
             match plan {

@@ -75,6 +75,7 @@ impl Python {
             command: command.map(str::to_owned).to_vec(),
             readable: self.folders.clone(),
             network,
+            reserves: false,
         }
     }
 }
@@ -161,7 +162,12 @@ impl TypeScript {
         };
         let mut command = vec![program];
         command.extend(words.iter().map(|word| (*word).to_owned()));
-        Kind { command, readable: outside_of_the_system(vec![self.program.clone()]), network }
+        Kind {
+            command,
+            readable: outside_of_the_system(vec![self.program.clone()]),
+            network,
+            reserves: true,
+        }
     }
 }
 

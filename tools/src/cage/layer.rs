@@ -132,6 +132,7 @@ async fn probe(options: &CageOptions, walls: Walls) -> Result<(), String> {
         hidden: options.data_dir.clone(),
         scratch: scratch(&options.data_dir),
         network: false,
+        reserve_bytes: 0,
     };
     Worker::start(&plan, PATIENCE).await.map(drop)
 }

@@ -25,6 +25,8 @@ pub(super) struct Kind {
     pub(super) command: Vec<String>,
     pub(super) readable: Vec<std::path::PathBuf>,
     pub(super) network: bool,
+    /// It reserves far more memory than it uses, so the kernel's bound on one process has to be far above.
+    pub(super) reserves: bool,
 }
 
 /// Starts an interpreter of a kind.

@@ -154,10 +154,10 @@ impl Drop for HalfMade<'_> {
 impl Making {
     async fn within(self, deadline: Duration) -> Result<Python, CageError> {
         let python = self.folder.join("bin").join("python");
-        if self.folder.join(MARK).exists() {
-            if let Ok(python) = Python::ask(&python).await {
-                return Ok(python);
-            }
+        if self.folder.join(MARK).exists()
+            && let Ok(python) = Python::ask(&python).await
+        {
+            return Ok(python);
         }
         let _ = std::fs::remove_dir_all(&self.folder);
         let mut half = HalfMade(Some(&self.folder));

@@ -165,13 +165,12 @@ impl Worker {
             }
             status
         };
-        let status = match status {
-            Status::Died(text) if text == UNTOLD => match self.receive().await {
-                Ok(Some(frame)) => told(&frame, tag),
-                Ok(None) | Err(_) => Status::Died(UNTOLD.into()),
-            },
-            told => told,
-        };
+        let mut status = status;
+        if matches!(&status, Status::Died(text) if text == UNTOLD)
+            && let Ok(Some(frame)) = self.receive().await
+        {
+            status = told(&frame, tag);
+        }
         Outcome { status, stdout: stdout.text(), stderr: stderr.text() }
     }
 

@@ -94,7 +94,7 @@ async fn a_call_that_nobody_waits_for_any_more_is_ended_with_everything_it_start
         assert!(until(|| descendants().into_iter().any(sleeps)).await, "{form:?}: it never began");
         assert!(until(|| keepers(ground.world.data.path()) == 1).await);
         call.abort();
-        let all_gone = until(|| descendants().len() == before).await;
+        let all_gone = until(|| descendants().len() <= before).await;
         assert!(all_gone, "{form:?}: {:?} are left", descendants());
         assert_eq!(keepers(ground.world.data.path()), 0, "{form:?}");
         let calls = std::fs::read_dir(ground.world.data.path().join("tools/calls"));
@@ -198,7 +198,8 @@ async fn when_a_keeper_is_killed_what_it_kept_goes_too() -> Result<(), Failure> 
         let call = tokio::spawn(async move { cage.run(staying(Duration::from_secs(600))).await });
         assert!(until(|| descendants().into_iter().any(sleeps)).await, "{form:?}: it never began");
         // As the kernel does when memory is short.
-        for pid in descendants().into_iter().filter(|pid| is_keeper(*pid)) {
+        for pid in descendants().into_iter().filter(|pid| is_keeper(*pid, ground.world.data.path()))
+        {
             if let Some(pid) = rustix::process::Pid::from_raw(pid) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
@@ -211,9 +212,10 @@ async fn when_a_keeper_is_killed_what_it_kept_goes_too() -> Result<(), Failure> 
     Ok(())
 }
 
-fn is_keeper(pid: i32) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|line| String::from_utf8_lossy(&line).contains("\0keeper\0"))
+fn is_keeper(pid: i32, data: &std::path::Path) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line);
+    line.contains("\0keeper\0") && line.contains(&data.display().to_string())
 }
 
 /// The variable that makes the next test a server.

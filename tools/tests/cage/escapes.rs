@@ -117,24 +117,26 @@ fn job(attempt: &Attempt, ground: &Ground) -> Job {
     job
 }
 
-async fn every_attempt(form: Form, attempts: &[Attempt]) -> Result<(), Failure> {
+/// The name of an attempt, its outcome, whether that is right, and what it left.
+type Tried = (&'static str, Result<Outcome, Failure>, bool, Vec<String>);
+
+async fn every_attempt(form: Form, attempts: &'static [Attempt]) -> Result<(), Failure> {
     let Some(mut ground) = Ground::new(form).await? else { return Ok(()) };
-    let outcomes: Vec<(&str, Result<Outcome, Failure>, bool, Vec<String>)> =
-        futures_util::stream::iter(attempts)
-            .map(|attempt| {
-                let ground = &ground;
-                async move {
-                    let begun = std::time::Instant::now();
-                    let outcome = ground.run(job(attempt, ground)).await;
-                    println!("{}: {} ms", attempt.name, begun.elapsed().as_millis());
-                    let right = outcome.as_ref().is_ok_and(|it| (attempt.ends)(&it.status));
-                    let left = outcome.as_ref().map_or(Vec::new(), |it| ground.left_behind(&it.stdout));
-                    (attempt.name, outcome, right, left)
-                }
-            })
-            .buffered(2)
-            .collect()
-            .await;
+    let outcomes: Vec<Tried> = futures_util::stream::iter(attempts)
+        .map(|attempt| {
+            let ground = &ground;
+            async move {
+                let begun = std::time::Instant::now();
+                let outcome = ground.run(job(attempt, ground)).await;
+                println!("{}: {} ms", attempt.name, begun.elapsed().as_millis());
+                let right = outcome.as_ref().is_ok_and(|it| (attempt.ends)(&it.status));
+                let left = outcome.as_ref().map_or(Vec::new(), |it| ground.left_behind(&it.stdout));
+                (attempt.name, outcome, right, left)
+            }
+        })
+        .buffered(2)
+        .collect()
+        .await;
     let mut wrong = Vec::new();
     for (name, outcome, right, left) in &outcomes {
         match outcome {

@@ -36,6 +36,7 @@ async fn where_it_is_configured_tools_run_without_a_layer_and_end_all_the_same()
     let mut options = options(data.path().into(), Form::UserNamespaces);
     options.layers = Some(Vec::new());
     options.uncaged = true;
+    options.warm = 0;
     let cage = Cage::start(options).await;
     assert_eq!(cage.layer(), Layer::None);
     let source = "import os, subprocess\ndef f():\n    child = subprocess.Popen(['sleep', '600'], \

@@ -23,10 +23,13 @@ fn make_wheel(folder: &Path) -> Result<(), Failure> {
 fn offline(wheels: &Path) -> impl FnOnce(&mut CageOptions) {
     let wheels = wheels.display().to_string();
     move |options| {
-        options.pip_env =
-            [("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", wheels.as_str()), ("PIP_CONFIG_FILE", "/dev/null")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into();
+        options.pip_env = [
+            ("PIP_NO_INDEX", "1"),
+            ("PIP_FIND_LINKS", wheels.as_str()),
+            ("PIP_CONFIG_FILE", "/dev/null"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
     }
 }
 
@@ -104,13 +107,27 @@ async fn what_is_no_name_of_a_package_never_reaches_pip() -> Result<(), Failure>
     let mut tried = 0;
     for form in Form::ALL {
         let Some(ground) = Ground::new(form).await? else { continue };
-        for name in ["--index-url=http://x", "-r/etc/passwd", "git+https://x/y", "./x", "/x", "a b", "", "a;b", "a[b", "a @ file:///x"] {
+        for name in [
+            "--index-url=http://x",
+            "-r/etc/passwd",
+            "git+https://x/y",
+            "./x",
+            "/x",
+            "a b",
+            "",
+            "a;b",
+            "a[b",
+            "a @ file:///x",
+        ] {
             let refused = ground.cage.run(needs(name, None)).await;
             assert!(matches!(refused, Err(CageError::Requirement { .. })), "{name}: {refused:?}");
         }
         for version in ["", "1 --pre", "-1", "1;2", "1/2"] {
             let refused = ground.cage.run(needs("retold-probe", Some(version))).await;
-            assert!(matches!(refused, Err(CageError::Requirement { .. })), "{version}: {refused:?}");
+            assert!(
+                matches!(refused, Err(CageError::Requirement { .. })),
+                "{version}: {refused:?}"
+            );
         }
         assert_eq!(environments(&ground), 0);
         tried += 1;

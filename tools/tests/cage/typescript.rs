@@ -28,7 +28,8 @@ fn job(function: &str) -> Job {
 }
 
 #[tokio::test]
-async fn without_something_that_strips_types_the_error_says_what_is_needed() -> Result<(), Failure> {
+async fn without_something_that_strips_types_the_error_says_what_is_needed() -> Result<(), Failure>
+{
     let old = tempfile::tempdir()?;
     let node = old.path().join("node");
     std::fs::write(&node, "#!/bin/sh\necho v20.20.2\n")?;

@@ -32,6 +32,8 @@ pub(super) fn arguments(plan: &Plan, user: Option<u32>, helper: &Path) -> Vec<Os
     for path in inner::system(plan.network) {
         words.system(&path);
     }
+    // Before what is readable, some of which may lie below it.
+    words.memory("/tmp", plan.limits.disk_bytes / 4);
     for path in plan.readable.iter().filter(|path| !plan.hidden.starts_with(path)) {
         words.readable(path, path);
     }
@@ -39,7 +41,6 @@ pub(super) fn arguments(plan: &Plan, user: Option<u32>, helper: &Path) -> Vec<Os
     words.readable(helper, Path::new(HELPER));
     words.all(&["--proc", "/proc", "--dev", "/dev"]);
     words.memory("/dev/shm", plan.limits.disk_bytes / 4);
-    words.memory("/tmp", plan.limits.disk_bytes / 4);
     words.memory("/cage/tmp", plan.limits.disk_bytes / 4);
     words.memory(HOME, plan.limits.disk_bytes);
     // The administrator's number alone, without any right, is enough to set the kernel through `/proc/sys`.

@@ -128,6 +128,7 @@ fn start(plan: &Plan, scratch: &Scratch, channel: UnixStream) -> io::Result<Chil
         }
         Walls::Open => Command::new(helper),
     };
+    lock.limits.memory_bytes = lock.limits.memory_bytes.max(plan.reserve_bytes);
     let lock = serde_json::to_string(&lock).map_err(io::Error::other)?;
     command.args(words).arg(super::INNER).arg(lock).env_clear();
     command.stdin(Stdio::from(std::os::fd::OwnedFd::from(channel))).process_group(0);
@@ -187,10 +188,12 @@ impl Call<'_> {
                         self.server.write_all(&frame::encode(frame::READY, group.as_bytes()))?;
                     }
                     Heard::Answer(answer) => return Ok(Some((self.server, answer))),
-                    Heard::Closed | Heard::Wrong(_) if woken.ended => {
+                    // A child of the interpreter may hold the channel open; it has nothing to say.
+                    Heard::Closed | Heard::Silence | Heard::Wrong(_) if woken.ended => {
                         let ending = self.how_it_ended();
                         return Ok(Some((self.server, ending.frame())));
                     }
+                    Heard::Silence => {}
                     // Its last process may be about to end, which says more.
                     Heard::Closed => self.wait_a_little(&life)?,
                     Heard::Wrong(text) => {
@@ -198,13 +201,13 @@ impl Call<'_> {
                     }
                 }
             }
-            if woken.server.contains(PollFlags::IN) {
-                if let Some(frame) = self.read_job(&mut jobs)? {
-                    job = Some(frame.tag);
-                    looked = Instant::now();
-                    let sent = self.inside.write_all(&frame::encode(frame.tag, &frame.payload));
-                    drop(sent); // Whoever does not read it has ended, which is seen next.
-                }
+            if woken.server.contains(PollFlags::IN)
+                && let Some(frame) = self.read_job(&mut jobs)?
+            {
+                job = Some(frame.tag);
+                looked = Instant::now();
+                let sent = self.inside.write_all(&frame::encode(frame.tag, &frame.payload));
+                drop(sent); // Whoever does not read it has ended, which is seen next.
             }
             if job.is_some() && looked.elapsed() >= LOOK {
                 looked = Instant::now();
@@ -241,7 +244,7 @@ impl Call<'_> {
         match read {
             Ok(0) => return Heard::Closed,
             Ok(count) => answers.push(&bytes[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Silence,
             Err(_) => return Heard::Closed,
         }
         match (answers.next_frame(), job) {
@@ -314,7 +317,10 @@ impl Call<'_> {
 
 /// What came from inside.
 enum Heard {
+    /// A part of a frame.
     Nothing,
+    /// There is nothing to read.
+    Silence,
     Ready,
     Answer(Frame),
     Closed,

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     /// A folder of the server's, in which the call gets its own.
     pub(crate) scratch: PathBuf,
     pub(crate) network: bool,
+    /// What one process may reserve, where that is more than all may use.
+    pub(crate) reserve_bytes: u64,
 }
 
 /// What keeps a call in.

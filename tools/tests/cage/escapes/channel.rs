@@ -57,13 +57,21 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         broken_or_true,
     ),
     ends("close every descriptor", "os.closerange(0, 4096)\nreturn 'held'", died),
-    short("close every descriptor and stay", "os.closerange(0, 4096)\ntime.sleep(600)", died_or_timed_out),
+    short(
+        "close every descriptor and stay",
+        "os.closerange(0, 4096)\ntime.sleep(600)",
+        died_or_timed_out,
+    ),
     ends(
         "put a file in the place of every descriptor",
         "f = os.open('file', os.O_RDWR | os.O_CREAT)\nfor fd in range(3, 50):\n    if fd != f:\n        tried(lambda: os.dup2(f, fd))\nreturn 'held'",
         died,
     ),
-    short("shut the channel down", "for fd in range(3, 100):\n    tried(lambda: socket.socket(fileno=fd).shutdown(2))\ntime.sleep(600)", died_or_timed_out),
+    short(
+        "shut the channel down",
+        "for fd in range(3, 100):\n    tried(lambda: socket.socket(fileno=fd).shutdown(2))\ntime.sleep(600)",
+        died_or_timed_out,
+    ),
     held("close what is printed to", "os.close(1)\nos.close(2)\nreturn 'held'"),
     held(
         "put nothing in the place of the streams",

@@ -2,7 +2,7 @@
 
 use retold_tools::cage::Status;
 
-use super::{Attempt, ends, held};
+use super::{Attempt, ends, held, short};
 
 fn memory(status: &Status) -> bool {
     matches!(status, Status::OutOfMemory)
@@ -66,7 +66,7 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         processes,
     ),
     ends("programs without end", "while True:\n    subprocess.Popen(['sleep', '600'])", processes),
-    ends(
+    short(
         "a bomb of the shell",
         "subprocess.run(['sh', '-c', 'b() { b | b & }; b; sleep 600'], stderr=subprocess.DEVNULL)\nwhile True:\n    time.sleep(1)",
         |status| processes(status) || super::timed_out(status),
