@@ -90,8 +90,7 @@ impl Runner for Caged {
 }
 
 fn of(job: Job, timeout: Duration) -> cage::Job {
-    let requirement =
-        |it: Requirement| cage::Requirement { name: it.name, version: it.version };
+    let requirement = |it: Requirement| cage::Requirement { name: it.name, version: it.version };
     cage::Job {
         language: match job.language {
             Language::Python => cage::Language::Python,

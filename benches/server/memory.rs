@@ -15,7 +15,7 @@ use crate::{
 /// Agents woken.
 const AWAKE: usize = 1000;
 /// Subscribers of one silent run.
-const SUBSCRIBERS: usize = 1000;
+const SUBSCRIBERS: usize = 5000;
 /// Until what was asked for has settled.
 const PAUSE: Duration = Duration::from_millis(1500);
 

@@ -19,8 +19,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App, agent_blocks, agent_tools, agents, backup, block_history, blocks, events, fork, health,
-    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tool_run, tool_search, tools,
-    trace_step, ws,
+    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tool_run,
+    tool_search, tools, trace_step, ws,
 };
 
 #[derive(OpenApi)]

@@ -111,8 +111,8 @@ pub use stream::{Frame, Frames, Shown};
 pub use time::Time;
 pub use tool::{PackageRequirement, Tool};
 pub use tool_change::{DerivedTool, ToolCreate, ToolUpdate};
-pub use tool_run::{ToolExecuteRequest, ToolExecutionResult, ToolRunFromSource, return_message};
 pub use tool_rule::{ToolCallNode, ToolRule, stored_rules};
+pub use tool_run::{ToolExecuteRequest, ToolExecutionResult, ToolRunFromSource, return_message};
 pub use tool_search::{ModifyApprovalRequest, ToolSearchRequest, ToolSearchResult};
 pub use update_agent::UpdateAgent;
 pub use usage::{

@@ -122,7 +122,14 @@ impl From<Ran> for ToolExecutionResult {
                 (ToolReturnStatus::Error, None)
             }
         };
-        Self { status, func_return, agent_state: None, stdout, stderr, sandbox_config_fingerprint: None }
+        Self {
+            status,
+            func_return,
+            agent_state: None,
+            stdout,
+            stderr,
+            sandbox_config_fingerprint: None,
+        }
     }
 }
 

@@ -20,7 +20,8 @@ async fn asked(world: &World, stream: bool) -> (String, Value) {
     let agent = world.agent_with(request).await;
     if stream {
         let mut events = world.stream_tokens(&agent, "Roll!").await;
-        let shown: Vec<Value> = events.rest().await.iter().map(|event| event.json.clone()).collect();
+        let shown: Vec<Value> =
+            events.rest().await.iter().map(|event| event.json.clone()).collect();
         return (agent, Value::Array(shown));
     }
     let answer = world.say(&agent, "Roll!").await.ok();
@@ -54,7 +55,11 @@ async fn a_call_that_needs_approval_is_asked_for_shown_and_decided() {
     let wrong = json!([{"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c9", "approve": true}]}]);
     let wrong = decide(&world, &agent, wrong).await;
     assert_eq!(wrong.status, 400);
-    assert!(text(&wrong.body["detail"]).starts_with("Invalid tool call IDs. Expected"), "{}", wrong.text);
+    assert!(
+        text(&wrong.body["detail"]).starts_with("Invalid tool call IDs. Expected"),
+        "{}",
+        wrong.text
+    );
 
     let deny = json!([
         {"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c1", "approve": false, "reason": "too loud"}]},
@@ -73,7 +78,13 @@ async fn a_call_that_needs_approval_is_asked_for_shown_and_decided() {
     let history = world.get(&format!("/v1/agents/{agent}/messages")).await.ok();
     assert_eq!(
         kinds(&history)[1..],
-        ["user_message", "approval_request_message", "tool_return_message", "user_message", "assistant_message"]
+        [
+            "user_message",
+            "approval_request_message",
+            "tool_return_message",
+            "user_message",
+            "assistant_message"
+        ]
     );
 }
 
@@ -116,7 +127,9 @@ async fn a_tool_of_the_client_comes_back_to_it_and_its_return_goes_on() {
     let body = json!({ "messages": [user("What do you see?")], "client_tools": tools });
     let answer = world.post(&path, body).await.ok();
     assert_eq!(kinds(&answer["messages"]), ["approval_request_message"]);
-    for wrong in [json!([{"name": "not a name"}]), json!([{"name": "a", "parameters": {"type": "array"}}])] {
+    for wrong in
+        [json!([{"name": "not a name"}]), json!([{"name": "a", "parameters": {"type": "array"}}])]
+    {
         let body = json!({ "messages": [user("x")], "client_tools": wrong });
         assert_eq!(world.post(&path, body).await.status, 422);
     }
@@ -136,7 +149,9 @@ async fn a_decision_that_nobody_waits_for_is_refused_in_v1s_words() {
     let refused = decide(&world, &agent, approve).await;
     assert_eq!(refused.status, 400);
     let detail = text(&refused.body["detail"]);
-    assert!(detail.starts_with("Cannot process approval response: No tool call is currently awaiting approval"));
+    assert!(detail.starts_with(
+        "Cannot process approval response: No tool call is currently awaiting approval"
+    ));
     let late = json!([user("hi"), {"approve": true, "approval_request_id": "call_1"}]);
     assert_eq!(decide(&world, &agent, late).await.status, 400);
 }

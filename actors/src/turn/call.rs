@@ -259,10 +259,9 @@ struct Listener<'a> {
 
 impl<'a> Listener<'a> {
     fn new(turn: &'a Turn, view: &StepView, offer: &Offer) -> Self {
-        let pieces = turn
-            .request
-            .stream_tokens
-            .then(|| Pieces::new(view.config.agent_type, &turn.request, offer.one_call, asks(view, offer)));
+        let pieces = turn.request.stream_tokens.then(|| {
+            Pieces::new(view.config.agent_type, &turn.request, offer.one_call, asks(view, offer))
+        });
         Self {
             turn,
             pieces,

@@ -161,7 +161,9 @@ impl Turn {
         match attached {
             Some(attached) if must_ask(config, attached) => Plan::Waits,
             Some(Attached { tool: Some(tool), .. }) => self.plan_of(*tool),
-            Some(Attached { tool: None, .. }) | None => Plan::Refused(failed(call, format!("there is no tool named {:?}", call.name))),
+            Some(Attached { tool: None, .. }) | None => {
+                Plan::Refused(failed(call, format!("there is no tool named {:?}", call.name)))
+            }
         }
     }
 
@@ -245,9 +247,8 @@ impl Turn {
 
 /// Whether a person or the client decides about calls of a tool.
 pub(super) fn must_ask(config: &Config, tool: &Attached) -> bool {
-    let asks = |rule: &ToolRule| {
-        rule.tool == tool.name && rule.kind == ToolRuleKind::RequiresApproval
-    };
+    let asks =
+        |rule: &ToolRule| rule.tool == tool.name && rule.kind == ToolRuleKind::RequiresApproval;
     tool.tool.is_none() || config.tool_rules.iter().any(asks)
 }
 

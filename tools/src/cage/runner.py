@@ -224,6 +224,10 @@ def coerce_model(value, hint):
     return value
 
 
+def may_be_none(hint):
+    return hint is not None and is_union(hint) and type(None) in arms(hint)
+
+
 def arguments_for(function, job):
     given = dict(job["arguments"])
     parameters = inspect.signature(function).parameters
@@ -237,6 +241,10 @@ def arguments_for(function, job):
                 given[name] = coerce(given[name], hints[name])
             except (ValueError, TypeError, SyntaxError) as error:
                 raise TypeError("argument %s does not fit its annotation: %s" % (name, error)) from None
+    for name, one in parameters.items():
+        # The schema asks for no argument that may be None, so a model may leave it out.
+        if name not in given and one.default is inspect.Parameter.empty and may_be_none(hints.get(name)):
+            given[name] = None
     if "agent_id" in parameters:
         given["agent_id"] = job.get("agent_id")
     if "agent_state" in parameters:
@@ -254,7 +262,8 @@ def prepared():
 
 def load(module, job):
     module.__dict__["client"] = client_of_letta()
-    source = job["source"]
+    # An editor's mark at the start is no Python.
+    source = job["source"].lstrip("\ufeff")
     linecache.cache["<tool>"] = (len(source), None, source.splitlines(True), "<tool>")
     exec(compile(source, "<tool>", "exec", dont_inherit=True), module.__dict__)
     function = module.__dict__.get(job["function"])
