@@ -83,11 +83,6 @@ impl Server {
         let opening = Opening::listen(config).await?;
         let store = open_store(config).await?;
         let catalog = Arc::new(Catalog::new(config.provider_configs(), timeouts(config)));
-        if let Some(tools) = tools.clone() {
-            tokio::spawn(async move {
-                tools.found().await;
-            });
-        }
         let dir = Some(config.data_dir.value.clone());
         opening.serve(store, catalog, options(config, tools), config, dir).await
     }

@@ -31,8 +31,9 @@ async fn serve(config: &Config, process: &Process) -> Exit {
         Ok(signals) => signals,
         Err(error) => return complain(&error, Exit::Failed),
     };
+    let tools = process.tools(config);
     let started = tokio::select! {
-        started = Server::start(config, Some(process.tools(config))) => started,
+        started = Server::start(config, Some(tools.clone())) => started,
         number = signals.next() => return Exit::Signal(number),
     };
     let server = match started {
@@ -44,6 +45,10 @@ async fn serve(config: &Config, process: &Process) -> Exit {
     let banner = banner(config, server.address(), &known, process.started.elapsed());
     // Nobody may be reading, which is no reason not to serve.
     let _ = stderr().lock().write_all(banner.as_bytes());
+    // Finding out what keeps tools in takes a moment, so it is said after the server is ready.
+    tokio::spawn(async move {
+        tools.found().await;
+    });
     tokio::select! {
         _ = signals.next() => drain(server, config.drain_deadline.value, &mut signals).await,
         why = server.failed() => storage_failed(server, &why, &mut signals).await,
