@@ -8,11 +8,11 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use retold_actors::{Job, Options, Ran, Runner, agent::Change};
 use retold_events::{
-    AgentId, JsonText, Message, ReturnStatus, Role, RunId, ToolId,
-    agent::{AgentType, Event},
+    AgentId, JsonText, Message, Record, ReturnStatus, Role, RunId, ToolId,
+    agent::AgentType,
     output::Output,
     run::EndStatus,
-    store::{EventStore, Failure, MemoryStore, Moment},
+    store::{Failure, MemoryStore, Moment},
     tool::{Kind, Language, Tool},
 };
 use retold_models::testing::{Say, ScriptedModel};
@@ -33,17 +33,22 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn names(&self) -> Vec<String> {
-        self.made.lock().unwrap().iter().map(|job| job.name.clone()).collect()
+        self.made
+            .lock()
+            .expect("nobody panics with it")
+            .iter()
+            .map(|job| job.name.clone())
+            .collect()
     }
 
     fn keys(&self, name: &str) -> Vec<[u8; 16]> {
-        let made = self.made.lock().unwrap();
+        let made = self.made.lock().expect("nobody panics with it");
         made.iter().filter(|job| job.name == name).map(|job| job.key).collect()
     }
 
     /// Names of calls that were ended before they returned.
     fn dropped(&self) -> Vec<String> {
-        self.dropped.lock().unwrap().clone()
+        self.dropped.lock().expect("nobody panics with it").clone()
     }
 }
 
@@ -51,14 +56,14 @@ struct Ended(String, Arc<Mutex<Vec<String>>>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.1.lock().unwrap().push(std::mem::take(&mut self.0));
+        self.1.lock().expect("nobody panics with it").push(std::mem::take(&mut self.0));
     }
 }
 
 impl Runner for Bench {
     fn run(&self, job: Job) -> BoxFuture<'static, Ran> {
         let name = job.name.clone();
-        self.made.lock().unwrap().push(job);
+        self.made.lock().expect("nobody panics with it").push(job);
         if name.starts_with("hang") {
             let ended = Ended(name, Arc::clone(&self.dropped));
             return async move {
@@ -122,17 +127,18 @@ async fn world(scripts: impl IntoIterator<Item = Vec<Say>>) -> (World, Arc<Bench
 
 /// Names of what happened in the agents' streams, in order.
 fn happened(world: &World) -> Vec<&'static str> {
-    let events = records(&*world.store).into_iter().filter_map(|record| {
-        let event = record.decode::<Event>().ok()?.event;
-        Some(match event {
-            Event::StepStarted(_) => "step started",
-            Event::ToolsCalled(_) => "tools called",
-            Event::ToolReturned(_) => "tool returned",
-            Event::StepEnded(_) => "step ended",
-            Event::RunEnded(_) => "run ended",
-            _ => return None,
-        })
-    });
+    let names = [
+        (203, "step started"),
+        (210, "tools called"),
+        (211, "tool returned"),
+        (204, "step ended"),
+        (206, "run ended"),
+    ];
+    let name = |record: Record| {
+        let number = record.encoded.event_type.0;
+        names.iter().find(|(of, _)| *of == number).map(|(_, name)| *name)
+    };
+    let events = records(&*world.store).into_iter().filter_map(name);
     events.collect()
 }
 
@@ -157,7 +163,7 @@ async fn a_call_is_meant_before_it_is_made_and_its_return_enters_with_its_step()
         happened(&world),
         ["step started", "tools called", "step ended", "step started", "step ended", "run ended"]
     );
-    let job = bench.made.lock().unwrap()[0].clone();
+    let job = bench.made.lock().expect("nobody panics with it")[0].clone();
     assert_eq!((job.source.as_str(), job.arguments.as_str()), ("def roll(): ...", r#"{"n":6}"#));
     assert_eq!(job.agent, Some(agent));
     let history = world.history(agent).await;
