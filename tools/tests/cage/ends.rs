@@ -1,6 +1,6 @@
 //! How calls end: in time, by cancel, by the end of the server; and that nothing is left of them.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use retold_tools::cage::{Job, Status};
@@ -51,24 +51,17 @@ async fn a_call_past_its_time_is_ended_with_everything_it_started() -> Result<()
     Ok(())
 }
 
-/// Processes whose keeper names this data directory: keepers themselves.
-fn keepers(data: &std::path::Path) -> usize {
-    let data = data.display().to_string();
-    std::fs::read_dir("/proc").map_or(0, |all| {
-        all.filter_map(Result::ok)
-            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-            .filter(|line| {
-                let line = String::from_utf8_lossy(line);
-                line.contains("\0keeper\0") && line.contains(&data)
-            })
-            .count()
-    })
+/// The keepers of a data directory. Tests run side by side, so none may look at those of another.
+fn keepers(data: &Path) -> Vec<i32> {
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| is_keeper(*pid, data)).collect()
 }
 
-/// The descendants of this very process that are interpreters of a call.
-fn descendants() -> Vec<i32> {
-    let mut found = Vec::new();
-    let mut waiting = vec![std::process::id() as i32];
+/// The keepers of a data directory and everything that they keep.
+fn kept(data: &Path) -> Vec<i32> {
+    let mut found = keepers(data);
+    let mut waiting = found.clone();
     while let Some(pid) = waiting.pop() {
         let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { continue };
         for task in tasks.filter_map(Result::ok) {
@@ -82,6 +75,10 @@ fn descendants() -> Vec<i32> {
     found
 }
 
+fn folders(data: &Path) -> usize {
+    std::fs::read_dir(data.join("tools/calls")).map_or(0, Iterator::count)
+}
+
 #[tokio::test]
 async fn a_call_that_nobody_waits_for_any_more_is_ended_with_everything_it_started()
 -> Result<(), Failure> {
@@ -89,16 +86,16 @@ async fn a_call_that_nobody_waits_for_any_more_is_ended_with_everything_it_start
         let none_ahead = |options: &mut retold_tools::cage::CageOptions| options.warm = 0;
         let Some(ground) = Ground::with(form, none_ahead).await? else { continue };
         let cage = ground.cage.clone();
-        let before = descendants().len();
+        let data = ground.world.data.path();
         let call = tokio::spawn(async move { cage.run(staying(Duration::from_secs(600))).await });
-        assert!(until(|| descendants().into_iter().any(sleeps)).await, "{form:?}: it never began");
-        assert!(until(|| keepers(ground.world.data.path()) == 1).await);
+        assert!(until(|| kept(data).into_iter().any(sleeps)).await, "{form:?}: it never began");
+        assert!(until(|| keepers(data).len() == 1).await);
+        let theirs = kept(data);
         call.abort();
-        let all_gone = until(|| descendants().len() <= before).await;
-        assert!(all_gone, "{form:?}: {:?} are left", descendants());
-        assert_eq!(keepers(ground.world.data.path()), 0, "{form:?}");
-        let calls = std::fs::read_dir(ground.world.data.path().join("tools/calls"));
-        assert_eq!(calls.map_or(0, Iterator::count), 0, "{form:?}: its folder is left");
+        assert!(until(|| keepers(data).is_empty()).await, "{form:?}: its keeper is left");
+        let gone = until(|| !theirs.iter().any(|pid| runs_a_tool(*pid))).await;
+        assert!(gone, "{form:?}: some of {theirs:?} are left");
+        assert!(until(|| folders(data) == 0).await, "{form:?}: its folder is left");
     }
     Ok(())
 }
@@ -109,10 +106,13 @@ async fn an_interpreter_that_waits_goes_when_the_cage_goes() -> Result<(), Failu
         let Some(ground) = Ground::new(form).await? else { continue };
         ground.cage.warm(&Job::python("", "f")).await?;
         assert!(until(|| ground.cage.ready() == 2).await, "{form:?}");
-        assert!(keepers(ground.world.data.path()) >= 2);
+        assert!(keepers(ground.world.data.path()).len() >= 2);
         let Ground { cage, world, .. } = ground;
         drop(cage);
-        assert!(until(|| keepers(world.data.path()) == 0).await, "{form:?}: keepers are left");
+        assert!(
+            until(|| keepers(world.data.path()).is_empty()).await,
+            "{form:?}: keepers are left"
+        );
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ async fn what_nobody_uses_is_let_go_and_started_again_when_it_is() -> Result<(),
         for _ in 0..2 {
             let outcome = ground.run(Job::python("def f(): return 1", "f")).await?;
             assert!(outcome.status.is_success());
-            assert!(until(|| keepers(ground.world.data.path()) == 0).await, "{form:?}");
+            assert!(until(|| keepers(ground.world.data.path()).is_empty()).await, "{form:?}");
         }
         tried += 1;
     }
@@ -196,10 +196,10 @@ async fn when_a_keeper_is_killed_what_it_kept_goes_too() -> Result<(), Failure> 
         let Some(ground) = Ground::with(form, none_ahead).await? else { continue };
         let cage = ground.cage.clone();
         let call = tokio::spawn(async move { cage.run(staying(Duration::from_secs(600))).await });
-        assert!(until(|| descendants().into_iter().any(sleeps)).await, "{form:?}: it never began");
+        let data = ground.world.data.path();
+        assert!(until(|| kept(data).into_iter().any(sleeps)).await, "{form:?}: it never began");
         // As the kernel does when memory is short.
-        for pid in descendants().into_iter().filter(|pid| is_keeper(*pid, ground.world.data.path()))
-        {
+        for pid in keepers(data) {
             if let Some(pid) = rustix::process::Pid::from_raw(pid) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
@@ -212,7 +212,7 @@ async fn when_a_keeper_is_killed_what_it_kept_goes_too() -> Result<(), Failure> 
     Ok(())
 }
 
-fn is_keeper(pid: i32, data: &std::path::Path) -> bool {
+fn is_keeper(pid: i32, data: &Path) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line);
     line.contains("\0keeper\0") && line.contains(&data.display().to_string())
@@ -243,17 +243,16 @@ async fn when_the_server_is_killed_its_calls_end_with_it() -> Result<(), Failure
             .env(SERVER, format!("{form:?} {}", data.path().display()))
             .stdout(std::process::Stdio::null())
             .spawn()?;
-        let began = until(|| descendants().into_iter().any(sleeps)).await;
-        let started = descendants();
+        let began = until(|| kept(data.path()).into_iter().any(sleeps)).await;
+        let started = kept(data.path());
         server.kill()?;
         server.wait()?;
         assert!(began, "{form:?}: it never began");
-        let gone = until(|| keepers(data.path()) == 0).await;
+        let gone = until(|| keepers(data.path()).is_empty()).await;
         assert!(gone, "{form:?}: keepers are left");
         let interpreters = until(|| !started.iter().any(|pid| runs_a_tool(*pid))).await;
         assert!(interpreters, "{form:?}: interpreters are left");
-        let calls = std::fs::read_dir(data.path().join("tools/calls"));
-        assert_eq!(calls.map_or(0, Iterator::count), 0, "{form:?}: folders are left");
+        assert!(until(|| folders(data.path()) == 0).await, "{form:?}: folders are left");
         drop(ground);
     }
     Ok(())
