@@ -1,4 +1,4 @@
-//! Tools: all there are ([`registry`]), and of those that come with the server the pure part of what they do.
+//! Tools: all there are (`registry`), and of those that come with the server the pure part of what they do.
 //!
 //! A call is text in and text out: parsing arguments, editing a value and rendering results need no actor, so none of
 //! it is here asynchronous. Who looks up the block or the messages, and who appends what follows, is the turn's affair.
