@@ -20,7 +20,7 @@ use crate::{
     faults::{Told, answering, at_every_append, check_told, quick},
     interleavings::crash_and_relapse,
     stage::Chance,
-    world::{Disk, World, in_time},
+    world::{Disk, World, in_time, settle},
 };
 
 /// Recoveries that are crashed one after the other.
@@ -41,6 +41,8 @@ async fn a_recovery_crashed_at_any_write_and_the_next_one_too_leaves_a_whole_his
     let tried = Tried::default();
     at_every_append(async |at, world, _faults, disk, told| {
         drop(world);
+        // What the one before was about to do is over before anybody looks.
+        settle().await;
         let mut futures = vec![(at, disk, 0)];
         while let Some((at, disk, relapses)) = futures.pop() {
             tried.deepest.fetch_max(relapses.into(), Ordering::Relaxed);
@@ -77,6 +79,7 @@ async fn crash_at_every_write(
             return;
         }
         drop(world);
+        settle().await;
         tried.crashed.fetch_add(1, Ordering::Relaxed);
         audit::check(copy.contents());
         check_once(&records(copy.contents()));
