@@ -231,7 +231,7 @@ impl Live {
         }
     }
 
-    /// The message the model was saying, where it has an id of its own already.
+    /// What the model said in the step under way, where it was written down with its calls.
     pub(super) fn said_before(&self, run: RunId) -> Option<Stored> {
         let calls = self.state.open_runs.get(&run)?.calls.as_ref()?;
         calls.said.as_ref().map(|said| said.message.clone())

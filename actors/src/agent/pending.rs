@@ -111,15 +111,14 @@ impl Live {
         self.record(draft, Some(run), Event::CallsResolved(resolved));
     }
 
-    /// Denies what waits where a cancel means it: nothing of the thread is open, or the run that asked is named.
+    /// Denies what waits where a cancel means it: all of the agent, or the run that asked by its name. A run that answers
+    /// is cancelled itself, and what it has made is closed with it.
     pub(super) fn deny_cancelled(&mut self, draft: &mut Draft, named: Option<&BTreeSet<RunId>>) {
         let meant = |(conversation, thread): (&Option<ConversationId>, &Thread)| {
             let asked = thread.pending()?.run?;
-            let is_meant = match named {
-                Some(named) => named.contains(&asked),
-                None => self.state.running(*conversation).is_none(),
-            };
-            is_meant.then_some(*conversation)
+            let is_meant = named.is_none_or(|named| named.contains(&asked));
+            let is_answered = self.state.running(*conversation).is_some();
+            (is_meant && !is_answered).then_some(*conversation)
         };
         let conversations: Vec<_> = self.state.threads.iter().filter_map(meant).collect();
         for conversation in conversations {

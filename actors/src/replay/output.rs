@@ -6,7 +6,7 @@ use retold_events::{
     Message, MessageId, Part, Record, Role, RunId, StepId,
     agent::{AgentType, Event},
     output::{Delta, Item, Output},
-    run::{Ended, Resolution, StepEnded, ToolsCalled},
+    run::{Ended, StepEnded, ToolsCalled},
     store::EventStore,
 };
 use retold_snapshots::{
@@ -68,7 +68,6 @@ impl Outputs {
         if let Event::CallsResolved(resolved) = event
             && resolved.run == self.run
             && state.open_runs.contains_key(&self.run)
-            && resolved.by != Resolution::Expired
         {
             self.whole_message(place, Some(resolved.step), &resolved.message);
         }

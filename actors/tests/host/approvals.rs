@@ -206,6 +206,24 @@ async fn a_cancel_while_an_approved_call_is_made_ends_it_and_closes_it() {
 }
 
 #[tokio::test]
+async fn a_cancel_that_names_the_run_which_asked_takes_nothing_from_the_one_that_answers() {
+    let (world, bench) = world([Say::calls(&[("a", "hang", "{}"), ("b", "roll", "{}")])]).await;
+    let agent = asking(&world, &["hang", "roll"]).await;
+    let asker = world.send(agent, "go").await;
+    end(&world, asker).await;
+    let run = answer(&world, agent, vec![decide("b", true, None)], None).await.unwrap();
+    while bench.names().is_empty() {
+        crate::world::settle().await;
+    }
+    in_time(world.host.cancel(agent, Some(vec![asker]))).await.unwrap();
+    assert_eq!(pending(&world, agent).await.unwrap(), ["b"], "its calls are being made");
+    in_time(world.host.cancel(agent, Some(vec![run]))).await.unwrap();
+    let texts = returns(&world.history(agent).await);
+    assert!(texts[0].contains("it may have taken effect"), "{texts:?}");
+    audit(&*world.store);
+}
+
+#[tokio::test]
 async fn what_nobody_answers_in_time_counts_as_denied() {
     let at = |seconds: i64| Timestamp::from_micros((1_764_000_000 + seconds) * 1_000_000);
     let clock = Arc::new(ManualClock::at(at(0)));
