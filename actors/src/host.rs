@@ -45,7 +45,7 @@ use crate::{
     metrics::{Metrics, Now},
     pasts::Pasts,
     tool::{BuiltinTool, registry::Registry},
-    toolbox::Tools,
+    toolbox::Toolbox,
 };
 
 /// Agents woken or told of something at the same time.
@@ -167,7 +167,7 @@ impl Host {
             hub: Hub::new(log.clone(), Arc::clone(&metrics)),
             blocks: Arc::new(Blocks::new(log.clone(), options.clone())),
             catalog,
-            toolbox: Arc::new(Tools::new(log.clone(), Arc::clone(&tools), &options)),
+            toolbox: Arc::new(Toolbox::new(log.clone(), Arc::clone(&tools), &options)),
             tools,
             draining: Arc::new(AtomicBool::new(false)),
             edited,

@@ -1,8 +1,7 @@
 //! Running a tool: the door through which every kind of tool comes into the loop.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::future::BoxFuture;
 use retold_events::{AgentId, Message, ReturnStatus, ToolCall, ToolId, ToolReturn, log::Log};
 use retold_models::ToolSchema;
 use retold_snapshots::query::{self, MessageSearch};
@@ -15,25 +14,6 @@ use crate::{
         registry::Registry, search,
     },
 };
-
-/// Tools as a turn sees them: what the model may be offered, and what comes of a call.
-pub(crate) trait Toolbox: Debug + Send + Sync + 'static {
-    /// The tool with this id as a model sees it; `heartbeat` adds the argument by which older agents go on. `None` for
-    /// an id that is no tool's.
-    fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema>;
-
-    /// The name of the tool with this id.
-    fn name(&self, id: ToolId) -> Option<String>;
-
-    /// What a call of this tool does outside the server; `None` for one that has no effect there.
-    fn effect(&self, id: ToolId) -> Option<Effect>;
-
-    /// Characters it may return, at most; `None` for one that bounds itself.
-    fn return_limit(&self, id: ToolId) -> Option<usize>;
-
-    /// Runs a call. Dropping the future ends the tool at once. A tool that fails returns an error for the model to read.
-    fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Executed>;
-}
 
 /// What a call does outside the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,19 +48,62 @@ pub(crate) enum Executed {
     Held,
 }
 
-/// The tools of the server: those that come with it, and those that users made.
+/// Tools as a turn sees them, those that come with the server and those that users made: what the model may be offered, and
+/// what comes of a call.
 #[derive(Debug)]
-pub(crate) struct Tools {
+pub(crate) struct Toolbox {
     log: Log,
     clock: Arc<dyn Clock>,
     registry: Arc<Registry>,
     runner: Option<Arc<dyn Runner>>,
 }
 
-impl Tools {
+impl Toolbox {
     pub(crate) fn new(log: Log, registry: Arc<Registry>, options: &Options) -> Self {
         let (clock, runner) = (Arc::clone(&options.clock), options.runner.clone());
         Self { log, clock, registry, runner }
+    }
+
+    /// The tool with this id; `None` for an id that is no tool's.
+    pub(crate) fn known(&self, id: ToolId) -> Option<Arc<Known>> {
+        self.registry.get(id)
+    }
+
+    /// A tool as a model sees it; `heartbeat` adds the argument by which older agents go on.
+    pub(crate) fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
+        self.known(id).map(|known| known.schema(heartbeat).clone())
+    }
+
+    /// What a call of a tool does outside the server; `None` for one that has no effect there.
+    pub(crate) fn effect(&self, id: ToolId) -> Option<Effect> {
+        let known = self.known(id)?;
+        match &known.kind {
+            KnownKind::Builtin(_) => None,
+            KnownKind::Made(_) => {
+                Some(Effect { is_idempotent: known.is_idempotent(), is_parallel: known.parallel })
+            }
+        }
+    }
+
+    /// Characters a tool may return, at most; `None` for one that bounds itself.
+    pub(crate) fn return_limit(&self, id: ToolId) -> Option<usize> {
+        let known = self.known(id)?;
+        match &known.kind {
+            KnownKind::Builtin(BuiltinTool { kind: BuiltinKind::ConversationSearch, .. }) => None,
+            KnownKind::Builtin(_) | KnownKind::Made(_) => Some(known.return_char_limit),
+        }
+    }
+
+    /// Runs a call. Dropping the future ends the tool at once. A tool that fails returns an error for the model to read.
+    pub(crate) async fn execute(&self, call: Call<'_>) -> Executed {
+        let Some(known) = self.known(call.tool) else {
+            let error = format!("the tool {:?} was deleted", call.call.name);
+            return Executed::Returned(failed(call.call, error));
+        };
+        match &known.kind {
+            KnownKind::Builtin(tool) => self.built_in(tool, call).await,
+            KnownKind::Made(_) => Executed::Returned(self.made(&known, call).await),
+        }
     }
 
     async fn search(&self, call: Call<'_>) -> Result<String, String> {
@@ -148,47 +171,6 @@ impl Tools {
 /// What a call of a user's tool meets where none may be run.
 pub(crate) const NO_RUNNER: &str = "this server runs no tools of users: it found no way to keep them in a cage; ask whoever \
     runs it to look at what `retold doctor` says";
-
-impl Toolbox for Tools {
-    fn schema(&self, id: ToolId, heartbeat: bool) -> Option<ToolSchema> {
-        self.registry.get(id).map(|known| known.schema(heartbeat).clone())
-    }
-
-    fn name(&self, id: ToolId) -> Option<String> {
-        self.registry.get(id).map(|known| known.name.clone())
-    }
-
-    fn effect(&self, id: ToolId) -> Option<Effect> {
-        let known = self.registry.get(id)?;
-        match &known.kind {
-            KnownKind::Builtin(_) => None,
-            KnownKind::Made(_) => {
-                Some(Effect { is_idempotent: known.is_idempotent(), is_parallel: known.parallel })
-            }
-        }
-    }
-
-    fn return_limit(&self, id: ToolId) -> Option<usize> {
-        let known = self.registry.get(id)?;
-        match &known.kind {
-            KnownKind::Builtin(BuiltinTool { kind: BuiltinKind::ConversationSearch, .. }) => None,
-            KnownKind::Builtin(_) | KnownKind::Made(_) => Some(known.return_char_limit),
-        }
-    }
-
-    fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Executed> {
-        Box::pin(async move {
-            let Some(known) = self.registry.get(call.tool) else {
-                let error = format!("the tool {:?} was deleted", call.call.name);
-                return Executed::Returned(failed(call.call, error));
-            };
-            match &known.kind {
-                KnownKind::Builtin(tool) => self.built_in(tool, call).await,
-                KnownKind::Made(_) => Executed::Returned(self.made(&known, call).await),
-            }
-        })
-    }
-}
 
 impl Ran {
     fn into_return(self, call: &ToolCall) -> ToolReturn {

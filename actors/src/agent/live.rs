@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) blocks: Arc<Blocks>,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) toolbox: Arc<dyn Toolbox>,
+    pub(crate) toolbox: Arc<Toolbox>,
     pub(crate) tools: Arc<Registry>,
     pub(crate) options: Options,
     /// Set while the server drains: no run starts any more.

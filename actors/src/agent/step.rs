@@ -23,7 +23,7 @@ use crate::{
     block::{Entry, Held, NewBlock},
     prompt,
     rules::Solver,
-    tool::memory,
+    tool::{Known, memory},
     toolbox::{Executed, failed, returned},
     turn::{Answer, PartDelta, Report, ReportKind, StepDone, StepView},
 };
@@ -248,8 +248,8 @@ impl Live {
         called.extend(done.called.iter().cloned());
         let last_return = returns.last().map(|returned| returned.content.clone());
         let solver = Solver::new(&config.tool_rules, called, last_return);
-        let names = self.tool_names();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let tools = self.known_tools();
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
         let uncalled = solver.uncalled_required(&names);
         let assistant = self
             .said_before(run)
@@ -283,9 +283,9 @@ impl Live {
         }
     }
 
-    /// Names of the tools the agent may call.
-    fn tool_names(&self) -> Vec<String> {
-        self.state.tools.iter().filter_map(|&id| self.shared.toolbox.name(id)).collect()
+    /// The tools the agent may call.
+    fn known_tools(&self) -> Vec<Arc<Known>> {
+        self.state.tools.iter().filter_map(|&id| self.shared.toolbox.known(id)).collect()
     }
 
     /// What the model said, as a stored message; `None` when it said nothing. Without `tokens` it was cut short, and they

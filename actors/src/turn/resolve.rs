@@ -80,7 +80,7 @@ impl Turn {
             }
             Some(Decision::Approval { approve: true, .. }) | None => {
                 let named = |id: &&ToolId| {
-                    self.shared.toolbox.name(**id).is_some_and(|name| name == call.name)
+                    self.shared.toolbox.known(**id).is_some_and(|tool| tool.name == call.name)
                 };
                 match tools.iter().find(named) {
                     Some(&tool) => self.plan_of(tool),

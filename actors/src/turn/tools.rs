@@ -3,9 +3,7 @@
 //! First all calls of an answer are judged, then those with effects outside the server are written down, then they are
 //! made. So a turn that is cut anywhere leaves behind what may have happened, and a turn that takes over knows it.
 
-use std::future::ready;
-
-use futures_util::{FutureExt as _, future::join_all};
+use futures_util::future::join_all;
 use retold_events::{
     ReturnStatus, StepId, ToolCall, ToolId, ToolReturn,
     agent::{Config, ToolRule, ToolRuleKind},
@@ -206,19 +204,15 @@ impl Turn {
 
     async fn make_one(&self, step: StepId, timezone: &str, planned: &Planned) -> Executed {
         let call = &planned.call;
-        let made = match &planned.plan {
-            Plan::Refused(returned) => ready(Executed::Returned(returned.clone())).boxed(),
-            Plan::Waits => ready(Executed::Waits).boxed(),
-            Plan::Free(tool) | Plan::Effect(tool, _) => {
-                let (agent, tool, key) = (self.agent, *tool, key(step, &call.id));
-                self.shared.toolbox.execute(Call { agent, timezone, tool, call, key })
-            }
+        let tool = match &planned.plan {
+            Plan::Refused(returned) => return Executed::Returned(returned.clone()),
+            Plan::Waits => return Executed::Waits,
+            Plan::Free(tool) | Plan::Effect(tool, _) => *tool,
         };
-        match (made.await, &planned.plan) {
-            (Executed::Returned(returned), Plan::Free(tool) | Plan::Effect(tool, _)) => {
-                Executed::Returned(self.cut(*tool, returned))
-            }
-            (executed, _) => executed,
+        let (agent, key) = (self.agent, key(step, &call.id));
+        match self.shared.toolbox.execute(Call { agent, timezone, tool, call, key }).await {
+            Executed::Returned(returned) => Executed::Returned(self.cut(tool, returned)),
+            executed @ (Executed::Memory(_) | Executed::Waits | Executed::Held) => executed,
         }
     }
 
