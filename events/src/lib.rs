@@ -18,6 +18,7 @@ mod message;
 pub mod output;
 mod record;
 pub mod run;
+mod secret;
 pub mod store;
 mod time;
 pub mod tool;
@@ -28,4 +29,5 @@ pub use id::{
 pub use json::JsonText;
 pub use message::{Image, Message, Part, ReturnStatus, Role, ToolCall, ToolReturn};
 pub use record::{Encoded, EventType, NewEvent, Position, Record, Recorded, Seq, StreamId};
+pub use secret::{Sealed, Secret};
 pub use time::Timestamp;
