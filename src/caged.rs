@@ -1,20 +1,34 @@
 //! Users' tools, run in the cage: what the core asks for, in the cage's words.
 //!
 //! What keeps tools in is found out by trying, which takes a moment, so it is done beside the start and waited for by the
-//! first call only.
+//! first call only. Secrets are opened here, right before the call, and are taken out of what comes back: nothing that
+//! leaves this module holds one.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+pub(crate) mod redact;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use retold_actors::{Job, Ran, Runner};
-use retold_events::tool::{Language, Requirement};
+use retold_events::{
+    Secret,
+    tool::{Language, Requirement},
+};
 use retold_tools::cage::{self, Cage, CageOptions, Helper};
 use tokio::sync::OnceCell;
 
-use crate::config::Config;
+use self::redact::Redactor;
+use crate::{
+    config::Config,
+    vault::{Vault, VaultError},
+    wire::ToolAgentState,
+};
 
 /// The hidden first argument with which the program is a part of the cage.
 pub const HIDDEN_ARGUMENT: &str = "__cage";
+/// Where a tool finds the key of its call: the same for every attempt of it, and no other call's. A tool that hands it to
+/// whatever it changes may be marked as one that can be called again after a crash.
+const CALL_KEY: &str = "RETOLD_CALL_KEY";
 
 /// Runs users' tools in the cage.
 #[derive(Debug, Clone)]
@@ -22,6 +36,7 @@ pub struct Caged {
     cage: Arc<OnceCell<Cage>>,
     options: Arc<CageOptions>,
     timeout: Duration,
+    vault: Vault,
 }
 
 impl Caged {
@@ -38,7 +53,19 @@ impl Caged {
             ..CageOptions::new(dir, helper)
         };
         let timeout = config.tool_timeout.value;
-        Self { cage: Arc::default(), options: Arc::new(options), timeout }
+        let vault = Vault::new(config);
+        Self { cage: Arc::default(), options: Arc::new(options), timeout, vault }
+    }
+
+    /// The same with another vault: that of the server which the calls are of.
+    #[must_use]
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault, ..self }
+    }
+
+    /// What this program is started as to be a part of the cage.
+    pub(crate) fn helper(&self) -> &Helper {
+        &self.options.helper
     }
 
     /// The cage, once it is known what keeps tools in. Who asks first says it in the log.
@@ -67,29 +94,74 @@ fn tell(cage: &Cage) {
 }
 
 impl Runner for Caged {
-    fn run(&self, job: Job) -> BoxFuture<'static, Ran> {
+    fn run(&self, mut job: Job) -> BoxFuture<'static, Ran> {
         let caged = self.clone();
         async move {
             let name = job.name.clone();
-            match caged.found().await.run(of(job, caged.timeout)).await {
-                Ok(outcome) => {
-                    let text = outcome.status.text(&name);
-                    Ran {
-                        result: if outcome.status.is_success() { Ok(text) } else { Err(text) },
-                        stdout: lines(&outcome.stdout),
-                        stderr: lines(&outcome.stderr),
-                    }
-                }
+            let opened = match caged.open(std::mem::take(&mut job.secrets)).await {
+                Ok(opened) => opened,
                 Err(error) => {
-                    Ran { result: Err(error.to_string()), stdout: Vec::new(), stderr: Vec::new() }
+                    tracing::warn!(tool = name, %error, "a tool could not be called");
+                    return not_run(&error);
                 }
+            };
+            let job = of(job, &opened, caged.timeout);
+            match caged.found().await.run(job).await {
+                Ok(outcome) => told(&name, outcome, opened).await,
+                Err(error) => not_run(&error),
             }
         }
         .boxed()
     }
 }
 
-fn of(job: Job, timeout: Duration) -> cage::Job {
+impl Caged {
+    /// The names and values of secrets. Opening them is work, so not on a thread of the runtime.
+    async fn open(&self, secrets: Vec<Secret>) -> Result<Vec<(String, String)>, VaultError> {
+        if secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let vault = self.vault.clone();
+        let open = move |secret: Secret| vault.open(&secret).map(|value| (secret.name, value));
+        let opened = move || secrets.into_iter().map(open).collect();
+        // It can only fail with a panic, which has been reported.
+        tokio::task::spawn_blocking(opened).await.unwrap_or(Err(VaultError::NoChance))
+    }
+}
+
+fn not_run(why: &dyn std::error::Error) -> Ran {
+    Ran { result: Err(why.to_string()), stdout: Vec::new(), stderr: Vec::new() }
+}
+
+/// What came of a call, without the secrets it was given.
+async fn told(name: &str, outcome: cage::Outcome, opened: Vec<(String, String)>) -> Ran {
+    let (is_success, text) = (outcome.status.is_success(), outcome.status.text(name));
+    let cage::Outcome { stdout, stderr, .. } = outcome;
+    let tell = move |clean: &dyn Fn(String) -> String| {
+        let text = clean(text);
+        Ran {
+            result: if is_success { Ok(text) } else { Err(text) },
+            stdout: lines(&clean(stdout)),
+            stderr: lines(&clean(stderr)),
+        }
+    };
+    if opened.is_empty() {
+        return tell(&|text| text);
+    }
+    // A megabyte of output and two hundred secrets take a while.
+    let cleaned = tokio::task::spawn_blocking(move || {
+        let pairs = opened.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let redactor = Redactor::of(pairs);
+        tell(&|text| redactor.clean(text))
+    });
+    cleaned.await.unwrap_or_else(|error| not_run(&error))
+}
+
+fn of(job: Job, opened: &[(String, String)], timeout: Duration) -> cage::Job {
+    let mut env: BTreeMap<String, String> = opened.iter().cloned().collect();
+    env.extend(job.environment);
+    env.insert(CALL_KEY.to_owned(), hex(&job.key));
+    let agent_state = job.agent_state.as_ref().map(ToolAgentState::from);
     let requirement = |it: Requirement| cage::Requirement { name: it.name, version: it.version };
     cage::Job {
         language: match job.language {
@@ -97,13 +169,25 @@ fn of(job: Job, timeout: Duration) -> cage::Job {
             Language::TypeScript => cage::Language::TypeScript,
         },
         arguments: serde_json::from_str(&job.arguments).unwrap_or_default(),
-        env: job.environment,
+        env,
         requirements: job.requirements.into_iter().map(requirement).collect(),
         network: job.network,
         timeout,
         agent_id: job.agent.map(|agent| agent.to_string()),
+        project_id: job.project,
+        agent_state: agent_state.and_then(|state| serde_json::to_value(state).ok()),
         ..cage::Job::python(job.source, job.name)
     }
+}
+
+fn hex(key: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    key.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn lines(text: &str) -> Vec<String> {

@@ -6,6 +6,7 @@
 
 mod backup;
 mod chat;
+mod doctor;
 mod events;
 mod flags;
 mod progress;
@@ -54,6 +55,7 @@ Examples:
   retold events tail                         what happens on a running server
   retold runs ls --active                    what is under way
   retold backup /backups/retold              a copy of everything, while the server works
+  retold doctor                              what works here, and what is missing
   retold config show                         what is set, and who set it";
 
 const SERVE_EXAMPLES: &str = "\
@@ -117,6 +119,9 @@ enum Command {
     /// Check a data directory or a backup, byte by byte
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
+    /// Say what this machine gives the server, and what is missing
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -243,6 +248,7 @@ fn dispatch(command: Command, process: &Process) -> Exit {
         Command::Backup(args) => backup::run(&config, &args, process),
         Command::Restore(args) => restore::run(&config, &args, process),
         Command::Verify(args) => verify::run(&config, &args, process),
+        Command::Doctor(args) => doctor::run(&config, &args, process),
         Command::Config(ConfigCommand::Show { json, .. }) => print(&shown(&config, json)),
         Command::Config(ConfigCommand::Reference) => print(&markdown()),
     }
@@ -258,6 +264,7 @@ fn needs(command: &Command) -> Option<(Flags, Voice)> {
         Command::Backup(args) => (&args.flags.0, args.voice()),
         Command::Restore(args) => (&args.flags.0, args.voice()),
         Command::Verify(args) => (&args.flags.0, args.voice()),
+        Command::Doctor(args) => (&args.flags.0, args.voice()),
         Command::Config(ConfigCommand::Show { json, flags }) => (&flags.0, Voice { json: *json }),
         Command::Config(ConfigCommand::Reference) => return None,
     };

@@ -14,8 +14,10 @@ use crate::{
     caged::Caged,
     config::{Config, ConfigError},
     http::{self, Caller, Limits, Ready, Stop, Watchers},
+    mcp::Mcp,
     meters::{Meters, Traffic},
     otel::{Export, ExportMeters, Exporter, Parents},
+    vault::{Vault, VaultError},
 };
 
 /// Pause between two looks at what models the providers have.
@@ -58,6 +60,9 @@ pub enum StartError {
     /// What the data directory holds cannot be taken up.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The key of secrets is there and cannot be used.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 impl StartError {
@@ -65,7 +70,7 @@ impl StartError {
     #[must_use]
     pub fn is_data_dir(&self) -> bool {
         match self {
-            Self::Store(_) | Self::Open(_) => true,
+            Self::Store(_) | Self::Open(_) | Self::Vault(_) => true,
             Self::Config(_) | Self::Listen { .. } => false,
         }
     }
@@ -81,13 +86,17 @@ impl Server {
         config.check_exposure()?;
         // Before the data is touched: a second server by mistake is most often one on the same port.
         let opening = Opening::listen(config).await?;
+        let vault = open_vault(config).await?;
         let store = open_store(config).await?;
         let catalog = Arc::new(Catalog::new(config.provider_configs(), timeouts(config)));
         let dir = Some(config.data_dir.value.clone());
-        opening.serve(store, catalog, options(config, tools), config, dir).await
+        let mcp = Mcp::new(config, vault.clone(), tools.as_ref().map(|it| it.helper().clone()));
+        let tools = tools.map(|tools| tools.with_vault(vault.clone()));
+        opening.serve(store, catalog, options(config, tools, mcp), config, vault, dir).await
     }
 
-    /// Starts a server on a store and with models of the caller's choice.
+    /// Starts a server on a store and with models of the caller's choice. Unless its configuration has a text for the key,
+    /// the secrets that it keeps are lost when it stops.
     ///
     /// # Errors
     /// As for [`Server::start`].
@@ -97,8 +106,9 @@ impl Server {
         config: &Config,
     ) -> Result<Self, StartError> {
         config.check_exposure()?;
-        let options = options(config, None);
-        Opening::listen(config).await?.serve(store, catalog, options, config, None).await
+        let vault = Vault::in_memory(config);
+        let options = options(config, None, Mcp::new(config, vault.clone(), None));
+        Opening::listen(config).await?.serve(store, catalog, options, config, vault, None).await
     }
 
     /// Where it listens, with the port it got.
@@ -174,6 +184,7 @@ impl Opening {
         catalog: Arc<Catalog>,
         options: Options,
         config: &Config,
+        vault: Vault,
         dir: Option<PathBuf>,
     ) -> Result<Server, StartError> {
         let Self { address, ready, serving, stop, unless_started, traffic } = self;
@@ -191,12 +202,22 @@ impl Opening {
         });
         let parents = export.as_ref().map(|export| export.parents.clone());
         let watchers = Watchers { meters, parents };
-        ready.with(http::service(host.clone(), config, address, stop.gently.clone(), watchers));
+        let leaving = stop.gently.clone();
+        ready.with(http::service(host.clone(), vault, config, address, leaving, watchers));
         let exporter = export.map(|export| Exporter::start(host.clone(), export));
         let discovering = tokio::spawn(discover(catalog, config.providers.is_empty()));
         unless_started.disarm();
         Ok(Server { address, host, stop, serving, discovering, exporter })
     }
+}
+
+/// The vault with what there is of keys in memory.
+async fn open_vault(config: &Config) -> Result<Vault, VaultError> {
+    let vault = Vault::new(config);
+    let reading = vault.clone();
+    // It can only fail with a panic, which has been reported: then the first use reads again.
+    tokio::task::spawn_blocking(move || reading.read()).await.unwrap_or(Ok(()))?;
+    Ok(vault)
 }
 
 async fn open_store(config: &Config) -> Result<Arc<dyn EventStore>, StartError> {
@@ -230,13 +251,16 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn options(config: &Config, tools: Option<Caged>) -> Options {
+fn options(config: &Config, tools: Option<Caged>, mcp: Mcp) -> Options {
     Options {
         queue_bound: config.agent_queue.value,
         max_open_runs: config.max_open_runs.value,
         awake_bytes: usize::try_from(config.awake_bytes.value).unwrap_or(usize::MAX),
-        callbacks: Some(Arc::new(Caller::new())),
+        callbacks: Some(Arc::new(Caller::new(config.egress()))),
         runner: tools.map(|tools| Arc::new(tools) as Arc<dyn Runner>),
+        mcp: Some(Arc::new(mcp)),
+        mcp_timeout: config.mcp_timeout.value,
+        tool_timeout: config.tool_timeout.value,
         approval_timeout: config.approval_timeout.value,
         ..Options::default()
     }

@@ -174,6 +174,7 @@ impl Writer {
             request: request(),
             decisions: Vec::new(),
             client_tools: Vec::new(),
+            asked_by: None,
         };
         self.commit(
             at,
@@ -293,6 +294,7 @@ fn new_agent() -> NewAgent {
         blocks: Vec::new(),
         tools: Vec::new(),
         initial_messages: Some(Vec::new()),
+        secrets: None,
     }
 }
 

@@ -14,10 +14,11 @@ mod refresh;
 mod step;
 mod verdict;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use retold_events::{
-    BlockId, MessageId, RunId, ToolId, agent::Config, block::Block, run::FeedbackGiven,
+    AgentId, BlockId, MessageId, RunId, Secret, ToolId, agent::Config, block::Block,
+    run::FeedbackGiven,
 };
 use retold_snapshots::agent::State;
 use tokio::sync::oneshot;
@@ -38,8 +39,11 @@ use crate::{
     turn::Report,
 };
 
+/// Seals the secrets of a new agent for the id that it gets; a refusal leaves nothing behind.
+pub type Seal = Arc<dyn Fn(AgentId) -> Result<Vec<Secret>, Refusal> + Send + Sync>;
+
 /// A new agent. Its model is resolved and its defaults are filled in by whoever asks for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewAgent {
     /// Its configuration. An empty name is made up; an empty system prompt becomes the stock one of its type.
     pub config: Config,
@@ -51,6 +55,19 @@ pub struct NewAgent {
     pub tools: Vec<ToolId>,
     /// Its first messages; `None` is what its type begins with.
     pub initial_messages: Option<Vec<NewMessage>>,
+    /// Its secrets; `None` for an agent without any.
+    pub secrets: Option<Seal>,
+}
+
+impl fmt::Debug for NewAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewAgent")
+            .field("config", &self.config)
+            .field("new_blocks", &self.new_blocks)
+            .field("blocks", &self.blocks)
+            .field("tools", &self.tools)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Computes new values from the agent as it stands; a refusal leaves it as it is.
@@ -93,6 +110,8 @@ pub struct Patch {
     pub tools: Option<Vec<ToolId>>,
     /// The messages in context, the system message first.
     pub context: Option<Vec<MessageId>>,
+    /// All secrets, sealed.
+    pub secrets: Option<Vec<Secret>>,
 }
 
 /// Answers to what was asked. Whoever waits for one still waits for [`Gated::ticket`] before telling anyone.
@@ -157,6 +176,8 @@ pub(crate) enum Message {
     Interrupt,
     /// A commit was refused, so what is in memory is not what is written.
     Diverged,
+    /// Calls may have waited for a decision for too long.
+    DenyExpired,
     /// Saves its state and ends. Sent only to an idle agent that nobody can reach any more.
     Sleep,
 }
@@ -178,6 +199,7 @@ impl Message {
             | Self::GraceOver { .. }
             | Self::CallbackSent { .. }
             | Self::Interrupt
+            | Self::DenyExpired
             | Self::Diverged
             | Self::Sleep) => return Some(other),
         }

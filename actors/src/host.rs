@@ -4,6 +4,7 @@ mod agents;
 mod blocks;
 mod events;
 mod fork;
+mod mcp;
 mod past;
 mod replay;
 mod running;
@@ -42,8 +43,10 @@ use crate::{
     bound::Bound,
     directory::{Directory, Hold, Supervisor, Told},
     hub::Hub,
+    mcp::servers::Servers,
     metrics::{Metrics, Now},
     pasts::Pasts,
+    talk::Talk,
     tool::{BuiltinTool, registry::Registry},
     toolbox::Toolbox,
 };
@@ -114,6 +117,9 @@ pub enum OpenError {
     /// The read models cannot be read.
     #[error("the tools cannot be read: {0}")]
     Tools(QueryError),
+    /// The read models cannot be read.
+    #[error("the MCP servers cannot be read: {0}")]
+    McpServers(QueryError),
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -136,6 +142,13 @@ impl WeakHost {
     }
 }
 
+impl Host {
+    /// This host, for whoever is not to keep it open.
+    pub(crate) fn downgrade(&self) -> WeakHost {
+        WeakHost(Arc::downgrade(&self.0))
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     shared: Shared,
@@ -143,6 +156,7 @@ struct Inner {
     open_runs: Arc<Bound>,
     pasts: Pasts,
     replays: replay::Replays,
+    mcp: Arc<Servers>,
     /// Whether the tokenizer's vocabulary is in memory.
     counts: AtomicBool,
 }
@@ -161,17 +175,31 @@ impl Host {
         let log = Log::open(store);
         let tools = Registry::load(log.clone(), options.clone()).await.map_err(OpenError::Tools)?;
         let tools = Arc::new(tools);
+        let mcp = Servers::load(log.clone(), Arc::clone(&tools), options.clone()).await;
+        let mcp = Arc::new(mcp.map_err(OpenError::McpServers)?);
         let (edited, edits) = mpsc::channel(1024);
         let metrics = Arc::<Metrics>::default();
+        let hub = Hub::new(log.clone(), Arc::clone(&metrics));
+        let weak = Arc::<OnceLock<WeakHost>>::default();
+        let talk = Talk::new(log.clone(), hub.clone(), Arc::clone(&weak));
+        let blocks = Arc::new(Blocks::new(log.clone(), options.clone()));
+        let toolbox = Toolbox::new(
+            log.clone(),
+            Arc::clone(&tools),
+            Arc::clone(&blocks),
+            talk,
+            Arc::clone(&mcp),
+            &options,
+        );
         let shared = Shared {
-            hub: Hub::new(log.clone(), Arc::clone(&metrics)),
-            blocks: Arc::new(Blocks::new(log.clone(), options.clone())),
+            hub,
+            blocks,
             catalog,
-            toolbox: Arc::new(Toolbox::new(log.clone(), Arc::clone(&tools), &options)),
+            toolbox: Arc::new(toolbox),
             tools,
             draining: Arc::new(AtomicBool::new(false)),
             edited,
-            host: Arc::new(OnceLock::new()),
+            host: weak,
             runtime: tokio::runtime::Handle::current(),
             metrics,
             log,
@@ -194,13 +222,15 @@ impl Host {
             open_runs,
             pasts,
             replays: replay::Replays::new(),
+            mcp,
             counts: AtomicBool::new(false),
         }));
-        let weak = WeakHost(Arc::downgrade(&host.0));
+        let weak = host.downgrade();
         let _ = host.0.shared.host.set(weak.clone());
         host.recover().await?;
         tokio::spawn(upkeep::tell_failure(host.log().clone(), host.0.shared.hub.clone()));
         tokio::spawn(upkeep::keep_room(weak.clone()));
+        tokio::spawn(upkeep::deny_expired(weak.clone()));
         tokio::spawn(upkeep::recover_failed(weak.clone(), failed));
         tokio::spawn(upkeep::tell_edits(weak, edits));
         Ok(host)
@@ -222,7 +252,7 @@ impl Host {
             match self.0.directory.wake(agent).await {
                 Ok(_) => {}
                 Err(Refusal::Storage(_)) => {
-                    tokio::spawn(upkeep::recover_later(WeakHost(Arc::downgrade(&self.0)), agent));
+                    tokio::spawn(upkeep::recover_later(self.downgrade(), agent));
                 }
                 Err(refusal) => {
                     tracing::error!(%agent, %refusal, "an agent with open runs could not be recovered");
@@ -291,6 +321,7 @@ impl Host {
     /// Writes what waits and closes the store.
     pub async fn close(&self) {
         self.0.pasts.stop();
+        self.0.mcp.close().await;
         self.0.shared.log.close().await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Callbacks, Clock, IdSource, Runner, SystemClock};
+use crate::{Callbacks, Clock, IdSource, Runner, SystemClock, mcp::McpDoor};
 
 /// Bounds and edges of a host.
 #[derive(Debug, Clone)]
@@ -29,6 +29,14 @@ pub struct Options {
     pub callbacks: Option<Arc<dyn Callbacks>>,
     /// Runs users' own tools. Without it, their calls fail and say why.
     pub runner: Option<Arc<dyn Runner>>,
+    /// Speaks to MCP servers. Without it, their tools fail and say why.
+    pub mcp: Option<Arc<dyn McpDoor>>,
+    /// MCP servers that users may make known. Above it, a further one is refused.
+    pub max_mcp_servers: usize,
+    /// How long an MCP server may take to say what tools it has.
+    pub mcp_timeout: Duration,
+    /// How long a call of a tool outside the server may take.
+    pub tool_timeout: Duration,
     /// How long a tool call may wait for a person or for the client; then it counts as denied.
     pub approval_timeout: Duration,
 }
@@ -50,6 +58,12 @@ impl Default for Options {
             max_tool_source_bytes: 1 << 20,
             callbacks: None,
             runner: None,
+            mcp: None,
+            // All of them are in memory, and each has many tools.
+            max_mcp_servers: 1000,
+            mcp_timeout: Duration::from_secs(30),
+            // Source: V1.
+            tool_timeout: Duration::from_secs(180),
             // Longer than a weekend and a day off.
             approval_timeout: Duration::from_secs(7 * 24 * 3600),
         }

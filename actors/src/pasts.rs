@@ -290,8 +290,9 @@ pub(crate) fn of_load(error: LoadError) -> Refusal {
         LoadError::Event { stream: StreamId::Agent(agent), .. } => {
             Refusal::Quarantined { agent, reason: error.to_string() }
         }
-        LoadError::Event { stream: StreamId::Block(_) | StreamId::Tool(_), .. } => {
-            Refusal::Storage(error.to_string())
-        }
+        LoadError::Event {
+            stream: StreamId::Block(_) | StreamId::Tool(_) | StreamId::McpServer(_),
+            ..
+        } => Refusal::Storage(error.to_string()),
     }
 }

@@ -90,6 +90,26 @@ pub enum Refusal {
     /// No such model.
     #[error("{0}")]
     UnknownModel(Arc<ResolveError>),
+    /// An MCP server cannot be spoken to.
+    #[error(
+        "the MCP server '{server}' cannot be reached: {reason}; see that it runs where it is configured to be, then try again"
+    )]
+    McpUnreachable {
+        /// What its client calls it.
+        server: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// An MCP server did not answer in time.
+    #[error(
+        "the MCP server '{server}' was given up: {reason}; see that it works, or raise `mcp_timeout`, then try again"
+    )]
+    McpTimeout {
+        /// What its client calls it.
+        server: String,
+        /// What it did not do.
+        reason: String,
+    },
     /// The agent did not answer in time.
     #[error("the agent did not answer within {0:?}; the server is overloaded")]
     Unresponsive(Duration),

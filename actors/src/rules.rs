@@ -266,13 +266,14 @@ pub fn base_rules(agent_type: AgentType, tools: &[ToolId]) -> Vec<ToolRule> {
     }
 }
 
-/// The rules that come with built-in tools: what speaks to the user ends the turn, everything else goes on.
+/// The rules that come with built-in tools: what speaks without waiting for an answer ends the turn, everything else goes
+/// on.
 #[must_use]
 pub fn base_rules_of(tools: &[ToolId]) -> Vec<ToolRule> {
     let rule = |name: &str| ToolRule {
         tool: name.to_owned(),
         kind: match name {
-            "send_message" => ToolRuleKind::ExitLoop,
+            "send_message" | "send_message_to_agent_async" => ToolRuleKind::ExitLoop,
             _ => ToolRuleKind::ContinueLoop,
         },
         prompt_template: None,

@@ -2,7 +2,7 @@
 
 use retold_events::{
     Part, Role,
-    run::{ClientTool, Decision, EndStatus, Input, Request, RunError},
+    run::{AskedBy, ClientTool, Decision, EndStatus, Input, Request, RunError},
 };
 use retold_snapshots::row::RunRow;
 
@@ -39,6 +39,8 @@ pub struct Send {
     pub decisions: Vec<Decision>,
     /// Tools that the client runs itself, in this run.
     pub client_tools: Vec<ClientTool>,
+    /// Which call of another agent it comes of.
+    pub asked_by: Option<AskedBy>,
     /// How it is to be run.
     pub request: Request,
 }
@@ -47,7 +49,7 @@ impl Send {
     /// Messages to an agent that nothing is asked of but an answer.
     #[must_use]
     pub const fn new(messages: Vec<NewMessage>, request: Request) -> Self {
-        Self { messages, decisions: Vec::new(), client_tools: Vec::new(), request }
+        Self { messages, decisions: Vec::new(), client_tools: Vec::new(), asked_by: None, request }
     }
 }
 
@@ -57,6 +59,7 @@ pub(crate) struct Prepared {
     pub(crate) input: Vec<Input>,
     pub(crate) decisions: Vec<Decision>,
     pub(crate) client_tools: Vec<ClientTool>,
+    pub(crate) asked_by: Option<AskedBy>,
     pub(crate) request: Request,
 }
 

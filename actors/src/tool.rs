@@ -5,6 +5,7 @@
 
 pub(crate) mod approval;
 mod builtin;
+pub(crate) mod caller;
 mod known;
 pub(crate) mod memory;
 pub(crate) mod output;
@@ -13,7 +14,8 @@ pub(crate) mod search;
 
 pub use approval::approval_patch;
 pub use builtin::{
-    BuiltinKind, BuiltinTool, MemoryTool, base_tools, builtins, by_id, by_name, schema,
+    BuiltinKind, BuiltinTool, MemoryTool, TalkTool, base_tools, builtins, by_id, by_name,
+    multi_agent_tools, schema,
 };
 pub use known::{Known, KnownKind, beating, offered};
 pub use output::RETURN_CHAR_LIMIT;

@@ -2,16 +2,22 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use retold_events::{AgentId, Message, ReturnStatus, ToolCall, ToolId, ToolReturn, log::Log};
+use retold_events::{
+    AgentId, ConversationId, Message, ReturnStatus, RunId, ToolCall, ToolId, ToolReturn, log::Log,
+    tool::Kind,
+};
 use retold_models::ToolSchema;
 use retold_snapshots::query::{self, MessageSearch};
 
 use crate::{
     Clock, Job, Options, Ran, Runner,
+    block::Blocks,
+    mcp::servers::Servers,
     prompt::stock::MESSAGE_SENT,
+    talk::{Sender, Talk},
     tool::{
-        BuiltinKind, BuiltinTool, Known, KnownKind, Source, memory, memory::MemoryEdit, output,
-        registry::Registry, search,
+        BuiltinKind, BuiltinTool, Known, KnownKind, Source, caller::Caller, memory,
+        memory::MemoryEdit, output, registry::Registry, search,
     },
 };
 
@@ -28,6 +34,12 @@ pub(crate) struct Effect {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) agent: AgentId,
+    pub(crate) run: RunId,
+    /// The thread that the run holds.
+    pub(crate) conversation: Option<ConversationId>,
+    /// Runs of other agents that led to this one.
+    pub(crate) depth: u16,
+    pub(crate) caller: &'a Caller,
     pub(crate) timezone: &'a str,
     pub(crate) tool: ToolId,
     pub(crate) call: &'a ToolCall,
@@ -55,13 +67,28 @@ pub(crate) struct Toolbox {
     log: Log,
     clock: Arc<dyn Clock>,
     registry: Arc<Registry>,
+    blocks: Arc<Blocks>,
+    talk: Talk,
+    mcp: Arc<Servers>,
     runner: Option<Arc<dyn Runner>>,
 }
 
 impl Toolbox {
-    pub(crate) fn new(log: Log, registry: Arc<Registry>, options: &Options) -> Self {
+    pub(crate) fn new(
+        log: Log,
+        registry: Arc<Registry>,
+        blocks: Arc<Blocks>,
+        talk: Talk,
+        mcp: Arc<Servers>,
+        options: &Options,
+    ) -> Self {
         let (clock, runner) = (Arc::clone(&options.clock), options.runner.clone());
-        Self { log, clock, registry, runner }
+        Self { log, clock, registry, blocks, talk, mcp, runner }
+    }
+
+    /// What agents ask of one another.
+    pub(crate) fn talk(&self) -> &Talk {
+        &self.talk
     }
 
     /// The tool with this id; `None` for an id that is no tool's.
@@ -78,6 +105,10 @@ impl Toolbox {
     pub(crate) fn effect(&self, id: ToolId) -> Option<Effect> {
         let known = self.known(id)?;
         match &known.kind {
+            // However often it is attempted, each receiver gets one run: see `talk`.
+            KnownKind::Builtin(BuiltinTool { kind: BuiltinKind::Talk(_), .. }) => {
+                Some(Effect { is_idempotent: true, is_parallel: true })
+            }
             KnownKind::Builtin(_) => None,
             KnownKind::Made(_) => {
                 Some(Effect { is_idempotent: known.is_idempotent(), is_parallel: known.parallel })
@@ -102,7 +133,14 @@ impl Toolbox {
         };
         match &known.kind {
             KnownKind::Builtin(tool) => self.built_in(tool, call).await,
-            KnownKind::Made(_) => Executed::Returned(self.made(&known, call).await),
+            KnownKind::Made(Kind::ExternalMcp { server_name, remote_name }) => {
+                let Call { call, key, .. } = call;
+                let ran = self.mcp.call(server_name, remote_name, &call.arguments, key).await;
+                Executed::Returned(ran.into_return(call))
+            }
+            KnownKind::Made(Kind::Custom { .. }) => {
+                Executed::Returned(self.made(&known, call).await)
+            }
         }
     }
 
@@ -129,6 +167,11 @@ impl Toolbox {
         let result = match tool.kind {
             BuiltinKind::SendMessage => Ok(MESSAGE_SENT.to_owned()),
             BuiltinKind::ConversationSearch => self.search(call).await,
+            BuiltinKind::Talk(kind) => {
+                let Call { agent, run, conversation, depth, key, .. } = call;
+                let sender = Sender { agent, run, conversation, depth, key };
+                self.talk.call(kind, sender, &call.call.arguments).await
+            }
             BuiltinKind::Memory(kind) => match memory::parse(kind, &call.call.arguments) {
                 Ok(edit) => return Executed::Memory(edit),
                 Err(error) => Err(error),
@@ -153,6 +196,8 @@ impl Toolbox {
         let Some(Source { language, text, requirements }) = source else {
             return Err("this tool has no source that could be run here".to_owned());
         };
+        let caller = call.caller;
+        let seen = caller.seen_by(&text, &self.log, &self.blocks, &self.registry).await;
         let job = Job {
             name: known.name.clone(),
             language,
@@ -160,7 +205,10 @@ impl Toolbox {
             arguments: call.call.arguments.clone(),
             requirements,
             environment: BTreeMap::new(),
+            secrets: caller.secrets(),
             agent: Some(call.agent),
+            project: caller.config.project_id.clone(),
+            agent_state: seen.map_err(|error| error.to_string())?,
             key: call.key,
             network: known.may_use_network(),
         };

@@ -40,6 +40,8 @@ pub(crate) struct Turn {
     pub(crate) run: RunId,
     pub(crate) attempt: u32,
     pub(crate) request: Arc<Request>,
+    /// Runs of other agents that led to it.
+    pub(crate) depth: u16,
     pub(crate) shared: Shared,
     pub(crate) actor: ActorRef<Message>,
     pub(crate) token: CancellationToken,

@@ -91,5 +91,6 @@ pub(crate) fn run() -> RunRow {
         messages: None,
         callback: None,
         tools_called: Vec::new(),
+        asked_by: None,
     }
 }

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, BlockId, ConversationId, JsonText, Message, MessageId, Position, Seq, Timestamp,
-    ToolId, run,
+    AgentId, BlockId, ConversationId, JsonText, Message, MessageId, Position, Secret, Seq,
+    Timestamp, ToolId, run,
 };
 
 /// A fact about an agent.
@@ -58,6 +58,8 @@ pub enum Event {
     ToolReturned(run::ToolReturned),
     /// Tool calls that waited for a decision have their returns.
     CallsResolved(run::CallsResolved),
+    /// Its secrets were set.
+    SecretsSet(SecretsSet),
 }
 
 /// An agent came to be.
@@ -108,6 +110,13 @@ pub struct ToolAttached {
 pub struct ToolDetached {
     /// Which tool.
     pub tool: ToolId,
+}
+
+/// An agent's secrets were set: what its tools find in their environment. Sealed, so that the log shows names only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretsSet {
+    /// All of them, after it. One that did not change has the bytes it had.
+    pub secrets: Vec<Secret>,
 }
 
 /// The system message of a thread was rewritten in place: same id, new text.

@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Encoded, EventType, agent, block, output::Item, run, tool};
+use crate::{Encoded, EventType, agent, block, mcp, output::Item, run, tool};
 
 /// Version of the item format. Golden bytes hold it still.
 const ITEMS_VERSION: u8 = 1;
@@ -91,7 +91,8 @@ stored! {
         109 ContextCompacted(agent::ContextCompacted) v 1 after Nothing;
         110 Deleted(agent::Deleted) v 1 after Nothing;
         111 Forked(agent::Forked) v 1 after Nothing;
-        201 RunAccepted(run::Accepted) v 2 after run::v1::Accepted;
+        112 SecretsSet(agent::SecretsSet) v 1 after Nothing;
+        201 RunAccepted(run::Accepted) v 3 after run::v2::Accepted;
         202 RunStarted(run::Started) v 1 after Nothing;
         203 StepStarted(run::StepStarted) v 1 after Nothing;
         204 StepEnded(run::StepEnded) v 1 after Nothing;
@@ -123,6 +124,14 @@ stored! {
     }
 }
 
+stored! {
+    mcp::Event {
+        501 Created(mcp::Created) v 1 after Nothing;
+        502 Updated(mcp::Updated) v 1 after Nothing;
+        503 Deleted(mcp::Deleted) v 1 after Nothing;
+    }
+}
+
 /// Gives the structs of older versions their place in the chain.
 macro_rules! older {
     ($($payload:ty = v $version:literal after $older:ty;)*) => {$(
@@ -135,6 +144,7 @@ macro_rules! older {
 
 older! {
     run::v1::Accepted = v 1 after Nothing;
+    run::v2::Accepted = v 2 after run::v1::Accepted;
     block::v1::Created = v 1 after Nothing;
     block::v1::Edited = v 1 after Nothing;
     block::v1::Deleted = v 1 after Nothing;
@@ -173,11 +183,12 @@ macro_rules! first_versions {
 first_versions! {
     agent::Created, agent::Configured, agent::BlockAttached, agent::BlockDetached, agent::ToolAttached,
     agent::ToolDetached, agent::SystemCompiled, agent::ContextReplaced, agent::ContextCompacted, agent::Deleted,
-    agent::Forked,
+    agent::Forked, agent::SecretsSet,
     run::v1::Accepted, run::Started, run::StepStarted, run::StepEnded, run::CancelRequested, run::Ended,
     run::CallbackSent, run::Deleted, run::FeedbackGiven, run::ToolsCalled, run::ToolReturned, run::CallsResolved,
     block::v1::Created, block::v1::Edited, block::v1::Deleted, block::Forked,
     tool::Created, tool::Updated, tool::Deleted,
+    mcp::Created, mcp::Updated, mcp::Deleted,
 }
 
 fn encode_payload<P: Payload>(event_type: EventType, payload: &P) -> Encoded {

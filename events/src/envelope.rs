@@ -220,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AgentId, BlockId, ToolId};
+    use crate::{AgentId, BlockId, McpServerId, ToolId};
 
     prop_compose! {
         fn envelopes()(
@@ -231,10 +231,11 @@ mod tests {
             payload in prop::collection::vec(any::<u8>(), 0..200),
         ) -> (Place, NewEvent) {
             let uuid = Uuid::from_bytes(stream.0);
-            let stream = match stream.1 % 3 {
+            let stream = match stream.1 % 4 {
                 0 => StreamId::Agent(AgentId::from_uuid(uuid)),
                 1 => StreamId::Block(BlockId::from_uuid(uuid)),
-                _ => StreamId::Tool(ToolId::from_uuid(uuid)),
+                2 => StreamId::Tool(ToolId::from_uuid(uuid)),
+                _ => StreamId::McpServer(McpServerId::from_uuid(uuid)),
             };
             let (seq, position, epoch, event_type, version) = numbers;
             let place = Place {

@@ -10,7 +10,7 @@ use crate::{
     Encoded, EventType, NewEvent, agent, block,
     codec::{self, DecodeError, Event},
     envelope::{self, Place},
-    tool,
+    mcp, tool,
 };
 
 pub use crate::store::fuzzing::{archive, journal};
@@ -80,6 +80,7 @@ pub fn event(data: &[u8]) {
     check::<agent::Event>(&encoded, newest);
     check::<block::Event>(&encoded, newest);
     check::<tool::Event>(&encoded, newest);
+    check::<mcp::Event>(&encoded, newest);
 }
 
 fn check<E: Event>(encoded: &Encoded, newest: u16) {
@@ -102,6 +103,7 @@ fn types() -> &'static [(u16, u16)] {
             newest::<agent::Event>(number)
                 .or_else(|| newest::<block::Event>(number))
                 .or_else(|| newest::<tool::Event>(number))
+                .or_else(|| newest::<mcp::Event>(number))
                 .map(|version| (number, version))
         };
         (0..=u16::MAX).filter_map(known).collect()

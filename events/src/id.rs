@@ -117,6 +117,8 @@ ids! {
     StepId = "step";
     /// A tool.
     ToolId = "tool";
+    /// An MCP server.
+    McpServerId = "mcp_server";
     /// A conversation: a further message thread of an agent.
     ConversationId = "conv";
 }

@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod id;
 mod json;
 pub mod log;
+pub mod mcp;
 mod message;
 pub mod output;
 mod record;
@@ -24,7 +25,8 @@ mod time;
 pub mod tool;
 
 pub use id::{
-    AgentId, BlockId, ConversationId, MalformedId, MessageId, RunId, StepId, ToolId, next_uuid,
+    AgentId, BlockId, ConversationId, MalformedId, McpServerId, MessageId, RunId, StepId, ToolId,
+    next_uuid,
 };
 pub use json::JsonText;
 pub use message::{Image, Message, Part, ReturnStatus, Role, ToolCall, ToolReturn};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::{
-    AgentId, BlockId, RunId, Timestamp, ToolId,
+    AgentId, BlockId, McpServerId, RunId, Timestamp, ToolId,
     codec::{DecodeError, Event},
 };
 
@@ -38,6 +38,8 @@ pub enum StreamId {
     Block(BlockId),
     /// A tool that a user made.
     Tool(ToolId),
+    /// An MCP server that a user made known.
+    McpServer(McpServerId),
 }
 
 impl StreamId {
@@ -51,6 +53,7 @@ impl StreamId {
             Self::Agent(id) => (1, id.uuid()),
             Self::Block(id) => (2, id.uuid()),
             Self::Tool(id) => (3, id.uuid()),
+            Self::McpServer(id) => (4, id.uuid()),
         };
         let mut bytes = [0; Self::BYTES];
         bytes[0] = tag;
@@ -67,6 +70,7 @@ impl StreamId {
             1 => Some(Self::Agent(AgentId::from_uuid(uuid))),
             2 => Some(Self::Block(BlockId::from_uuid(uuid))),
             3 => Some(Self::Tool(ToolId::from_uuid(uuid))),
+            4 => Some(Self::McpServer(McpServerId::from_uuid(uuid))),
             _ => None,
         }
     }

@@ -1,10 +1,13 @@
 //! What can happen to a run and its steps. These are facts of the agent's stream.
 
+mod asked;
 mod call;
 pub(crate) mod v1;
+pub(crate) mod v2;
 
 use serde::{Deserialize, Serialize};
 
+pub use asked::AskedBy;
 pub use call::{
     CallsResolved, ClientTool, Decision, Intent, Resolution, Said, ToolReturned, ToolsCalled,
 };
@@ -24,6 +27,8 @@ pub struct Accepted {
     pub decisions: Vec<Decision>,
     /// Tools that the client runs itself, for this run.
     pub client_tools: Vec<ClientTool>,
+    /// Which call of another agent it came of; `None` when a client sent it.
+    pub asked_by: Option<AskedBy>,
 }
 
 /// One message sent to an agent, before it has a place in the history.

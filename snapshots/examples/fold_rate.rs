@@ -79,6 +79,7 @@ fn turn_events(turn: u128, at: Timestamp) -> Vec<Event> {
             request: request(),
             decisions: vec![],
             client_tools: vec![],
+            asked_by: None,
         }),
         Event::RunStarted(run::Started { run, attempt: 1, input_ids: vec![asked] }),
         Event::StepStarted(run::StepStarted {

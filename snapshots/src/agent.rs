@@ -7,9 +7,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use retold_events::{
     AgentId, BlockId, ConversationId, Message, MessageId, RunId, StepId, Timestamp, ToolId,
+    ToolReturn,
     agent::{Config, ContextCompacted, ContextReplaced, Created, Event, SystemCompiled},
     defect::Defect,
-    run::{self, StepOutcome, StopReason},
+    run::{self, Resolution, StepOutcome, StopReason},
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ use crate::{
     Thread,
     row::RunRow,
     run::{OpenCalls, OpenRun, OpenStep, StartedRun},
+    secret::{self, HeldSecret},
 };
 
 /// An agent: configuration, memory, what is in context, what is under way. History and ended runs are in rows.
@@ -53,6 +55,8 @@ pub struct State {
     pub deleted: bool,
     /// Whose messages its history begins with, the oldest first; none unless it was forked.
     pub ancestors: Vec<Ancestor>,
+    /// What its tools find in their environment, sealed.
+    pub secrets: Arc<Vec<HeldSecret>>,
 }
 
 /// What is known of the run that ended last.
@@ -91,6 +95,7 @@ impl State {
             last_run: None,
             deleted: false,
             ancestors: Vec::new(),
+            secrets: Arc::default(),
         }
     }
 
@@ -166,6 +171,10 @@ pub fn apply(state: &mut State, at: Timestamp, event: &Event) {
             state.tools.retain(|&tool| tool != detached.tool);
             state.updated_at = at;
         }
+        Event::SecretsSet(set) => {
+            state.secrets = Arc::new(secret::set(&state.secrets, &set.secrets, at));
+            state.updated_at = at;
+        }
         Event::SystemCompiled(compiled) => apply_compiled(state, compiled),
         Event::ContextReplaced(replaced) => {
             apply_replaced(state, replaced);
@@ -175,6 +184,7 @@ pub fn apply(state: &mut State, at: Timestamp, event: &Event) {
         Event::Deleted(_) => {
             state.deleted = true;
             state.callbacks.clear();
+            state.secrets = Arc::default();
         }
         Event::RunAccepted(_)
         | Event::RunStarted(_)
@@ -306,6 +316,7 @@ fn open_run(at: Timestamp, accepted: &run::Accepted) -> OpenRun {
         request: Arc::new(accepted.request.clone()),
         decisions: Arc::new(accepted.decisions.clone()),
         client_tools: Arc::new(accepted.client_tools.clone()),
+        asked_by: accepted.asked_by,
         started: None,
         input_entered: false,
         step: None,
@@ -324,14 +335,29 @@ fn open_calls(state: &mut State, run: RunId, step: StepId) -> Option<&mut OpenCa
     state.open_runs.get_mut(&run)?.calls.as_mut().filter(|calls| calls.step == step)
 }
 
-/// The returns of calls that waited enter the thread that they waited in.
+/// The returns of calls that waited enter the thread that they waited in. Those that were made are calls of the run that
+/// brought the decision: its tool rules go on from them.
 fn apply_resolved(state: &mut State, resolved: &run::CallsResolved) {
     let message = &resolved.message;
     if let Some(open) = state.open_runs.get_mut(&resolved.run) {
         open.calls = None;
+        let decided = open.decisions.clone();
+        let was_denied = |returned: &&ToolReturn| {
+            resolved.by != Resolution::Client
+                || decided.iter().any(|decision| denies(decision, &returned.call_id))
+        };
+        let made = message.tool_returns.iter().filter(|returned| !was_denied(returned));
+        open.tools_called.extend(made.map(|returned| returned.name.clone()));
         open.extend_range(std::slice::from_ref(message));
     }
-    state.enter(resolved.run, message.conversation, vec![message.clone()]);
+    state.note_message(message.id, Some(resolved.run));
+    if let Some(thread) = state.threads.get_mut(&message.conversation) {
+        thread.answer(message.clone());
+    }
+}
+
+fn denies(decision: &run::Decision, call: &str) -> bool {
+    matches!(decision, run::Decision::Approval { call_id, approve: false, .. } if call_id == call)
 }
 
 fn open_step(at: Timestamp, started: &run::StepStarted) -> OpenStep {

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod block;
 pub mod load;
+pub mod mcp;
 pub mod past;
 pub mod query;
 pub mod rebuild;
@@ -13,6 +14,7 @@ pub mod restore;
 pub mod row;
 pub mod run;
 mod saved;
+pub mod secret;
 mod thread;
 pub mod tool;
 pub mod verify;

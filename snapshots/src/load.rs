@@ -1,7 +1,7 @@
 //! Folding an aggregate from its newest usable saved state and the events after it.
 
 use retold_events::{
-    AgentId, BlockId, Position, Record, Seq, StreamId, Timestamp, ToolId,
+    AgentId, BlockId, McpServerId, Position, Record, Seq, StreamId, Timestamp, ToolId,
     codec::{DecodeError, Event as _},
     defect::Defect,
     store::{EventStore, SavedState, StoreError},
@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     agent::{self, MAX_ANCESTORS},
-    block, saved, tool,
+    block, mcp, saved, tool,
 };
 
 /// Events read from the store at a time.
@@ -45,7 +45,7 @@ pub struct Loaded<S> {
     pub folded: u64,
 }
 
-/// An aggregate's way of folding, for [`agent()`], [`block()`] and [`tool()`].
+/// An aggregate's way of folding, for [`agent()`], [`block()`], [`tool()`] and [`mcp_server()`].
 pub trait Aggregate: Serialize + DeserializeOwned + Sized {
     /// Its events.
     type Event: retold_events::codec::Event;
@@ -125,7 +125,7 @@ impl Aggregate for block::State {
     ) -> Option<Self> {
         match stream {
             StreamId::Block(id) => Self::begin(id, at, event),
-            StreamId::Agent(_) | StreamId::Tool(_) => None,
+            StreamId::Agent(_) | StreamId::Tool(_) | StreamId::McpServer(_) => None,
         }
     }
 
@@ -153,12 +153,40 @@ impl Aggregate for tool::State {
     ) -> Option<Self> {
         match stream {
             StreamId::Tool(id) => Self::begin(id, at, event),
-            StreamId::Agent(_) | StreamId::Block(_) => None,
+            StreamId::Agent(_) | StreamId::Block(_) | StreamId::McpServer(_) => None,
         }
     }
 
     fn fold(&mut self, at: Timestamp, event: &Self::Event) {
         tool::apply(self, at, event);
+    }
+}
+
+impl Aggregate for mcp::State {
+    type Event = retold_events::mcp::Event;
+
+    fn stream(&self) -> StreamId {
+        StreamId::McpServer(self.id)
+    }
+
+    fn origin(_: &Self::Event) -> Option<(StreamId, Seq)> {
+        None
+    }
+
+    fn begin(
+        stream: StreamId,
+        at: Timestamp,
+        event: &Self::Event,
+        _: Option<&Self>,
+    ) -> Option<Self> {
+        match stream {
+            StreamId::McpServer(id) => Self::begin(id, at, event),
+            StreamId::Agent(_) | StreamId::Block(_) | StreamId::Tool(_) => None,
+        }
+    }
+
+    fn fold(&mut self, at: Timestamp, event: &Self::Event) {
+        mcp::apply(self, at, event);
     }
 }
 
@@ -198,6 +226,18 @@ pub fn tool(
     load(store, StreamId::Tool(id), until)
 }
 
+/// An MCP server as it stands, or as it stood at `until`. `None` when there was none.
+///
+/// # Errors
+/// As [`agent()`].
+pub fn mcp_server(
+    store: &dyn EventStore,
+    id: McpServerId,
+    until: Option<Position>,
+) -> Result<Option<Loaded<mcp::State>>, LoadError> {
+    load(store, StreamId::McpServer(id), until)
+}
+
 /// An agent as it stood after event `until` of its stream, or as it stands when it has not come so far.
 ///
 /// # Errors
@@ -226,6 +266,15 @@ pub(crate) fn tool_to(
     until: Seq,
 ) -> Result<Option<Loaded<tool::State>>, LoadError> {
     load_to(store, StreamId::Tool(id), until)
+}
+
+/// An MCP server as it stood after event `until` of its stream.
+pub(crate) fn mcp_server_to(
+    store: &dyn EventStore,
+    id: McpServerId,
+    until: Seq,
+) -> Result<Option<Loaded<mcp::State>>, LoadError> {
+    load_to(store, StreamId::McpServer(id), until)
 }
 
 /// Packs a state for [`retold_events::store::Commit::snapshots`].

@@ -74,6 +74,8 @@ impl Tables {
     pub const STEPS: Self = Self::of(&[Table::RunSteps, Table::Steps, Table::Feedback]);
     /// What lists of tools are answered from.
     pub const TOOLS: Self = Self::of(&[Table::Tools, Table::ToolSources]);
+    /// What lists of MCP servers are answered from.
+    pub const MCP_SERVERS: Self = Self::of(&[Table::McpServers]);
     /// What the list of tags is answered from.
     pub const TAGS: Self = Self::of(&[Table::Tags]);
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use retold_events::{
-    AgentId, BlockId, JsonText, Position, Record, StreamId, Timestamp, ToolId,
+    AgentId, BlockId, JsonText, McpServerId, Position, Record, StreamId, Timestamp, ToolId,
     agent::Event,
     store::{EventStore, RowChange, Table},
 };
@@ -17,7 +17,7 @@ use retold_events::{
 use crate::{
     agent, block,
     load::{self, Aggregate, LoadError, understood},
-    tool,
+    mcp, tool,
 };
 
 pub use self::refill::{Refill, Unreadable};
@@ -59,6 +59,7 @@ pub(crate) struct Projector {
     agents: BTreeMap<AgentId, agent::State>,
     blocks: BTreeMap<BlockId, block::State>,
     tools: BTreeMap<ToolId, tool::State>,
+    mcp_servers: BTreeMap<McpServerId, mcp::State>,
     light: bool,
 }
 
@@ -81,6 +82,7 @@ impl Projector {
             StreamId::Agent(id) => self.agent(store, id, record),
             StreamId::Block(id) => self.block(id, record),
             StreamId::Tool(id) => self.tool(id, record),
+            StreamId::McpServer(id) => self.mcp_server(id, record),
         }
     }
 
@@ -89,9 +91,9 @@ impl Projector {
         self.agents.get(&id)
     }
 
-    /// How many agents, blocks and tools it remembers.
+    /// How many agents, blocks, tools and MCP servers it remembers.
     pub(crate) fn count(&self) -> usize {
-        self.agents.len() + self.blocks.len() + self.tools.len()
+        self.agents.len() + self.blocks.len() + self.tools.len() + self.mcp_servers.len()
     }
 
     fn agent(
@@ -151,6 +153,25 @@ impl Projector {
         {
             state.tool.source = None;
             state.tool.schema = JsonText::empty_object();
+        }
+        Ok(changes)
+    }
+
+    fn mcp_server(
+        &mut self,
+        id: McpServerId,
+        record: &Record,
+    ) -> Result<Vec<RowChange>, LoadError> {
+        let event = understood::<mcp::State>(record)?;
+        let created_at = self.mcp_servers.get(&id).map(|state| state.created_at);
+        let changes = mcp::project(id, created_at, record.at, &event);
+        match self.mcp_servers.entry(id) {
+            Entry::Occupied(mut known) => mcp::apply(known.get_mut(), record.at, &event),
+            Entry::Vacant(new) => {
+                if let Some(state) = mcp::State::begin(id, record.at, &event) {
+                    new.insert(state);
+                }
+            }
         }
         Ok(changes)
     }

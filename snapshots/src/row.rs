@@ -7,8 +7,9 @@ use retold_events::{
     AgentId, BlockId, ConversationId, Message, MessageId, RunId, StepId, Timestamp,
     agent::Config,
     block::Block,
+    mcp::Server,
     run::{
-        EndStatus, Ended, Feedback, Request, RunError, StepEnded, StepOutcome, StepTiming,
+        AskedBy, EndStatus, Ended, Feedback, Request, RunError, StepEnded, StepOutcome, StepTiming,
         StopReason, Usage,
     },
     tool::Tool,
@@ -129,6 +130,17 @@ pub struct ToolRow {
     pub updated_at: Timestamp,
 }
 
+/// An MCP server that a user made known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct McpServerRow {
+    /// Everything about it.
+    pub server: Server,
+    /// When it was made known.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
 /// A run, open or ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRow {
@@ -166,6 +178,8 @@ pub struct RunRow {
     pub callback: Option<Callback>,
     /// Names of the tools it called.
     pub tools_called: Vec<String>,
+    /// Which call of another agent it came of.
+    pub asked_by: Option<AskedBy>,
 }
 
 /// Where a run stands.
@@ -212,6 +226,7 @@ impl RunRow {
             messages: run.messages,
             callback: None,
             tools_called: run.tools_called.clone(),
+            asked_by: run.asked_by,
         }
     }
 
@@ -328,6 +343,18 @@ pub fn tag_key(tag: &str, owner: TagOwner) -> Vec<u8> {
 pub fn tag_of_key(key: &[u8]) -> Option<&str> {
     let end = key.len().checked_sub(18)?;
     std::str::from_utf8(key.get(..end)?).ok()
+}
+
+/// Key of the row that says which run came of a call of another agent.
+#[must_use]
+pub fn asked_key(by: &AskedBy, asked: AgentId) -> Vec<u8> {
+    [&by.run.as_bytes()[..], &by.call, asked.as_bytes()].concat()
+}
+
+/// Key of the row that says since when calls wait in a thread. The agent's own thread has the nil id.
+#[must_use]
+pub fn waiting_key(agent: AgentId, conversation: Option<ConversationId>) -> Vec<u8> {
+    pair_key(agent.as_bytes(), conversation.map_or(uuid::Uuid::nil(), |it| it.uuid()).as_bytes())
 }
 
 /// Two ids as one key: all of the second below the first.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use retold_events::{
     Message, MessageId, RunId, StepId, Timestamp, ToolReturn,
-    run::{ClientTool, Decision, Input, Intent, Request, Said, ToolsCalled, Usage},
+    run::{AskedBy, ClientTool, Decision, Input, Intent, Request, Said, ToolsCalled, Usage},
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub struct OpenRun {
     pub decisions: Arc<Vec<Decision>>,
     /// Tools that the client runs itself.
     pub client_tools: Arc<Vec<ClientTool>>,
+    /// Which call of another agent it came of.
+    pub asked_by: Option<AskedBy>,
     /// Set when its turn has come.
     pub started: Option<StartedRun>,
     /// Whether the input is part of the thread.

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// Version of the folds and of the states. Raise it whenever `apply` or a state changes: older saved states are then
 /// ignored and rebuilt, never migrated.
-pub const FOLD_VERSION: u16 = 3;
+pub const FOLD_VERSION: u16 = 4;
 
 const HEADER: usize = 2 + 16;
 

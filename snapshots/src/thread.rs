@@ -42,23 +42,30 @@ impl Thread {
         }
     }
 
-    /// The message whose calls wait for a person or for the client; `None` when nothing waits.
+    /// The message whose calls wait for a person or for the client; `None` when nothing waits. What follows it, if
+    /// anything, was sent since and cancelled before its turn.
     #[must_use]
     pub fn pending(&self) -> Option<&Arc<Message>> {
-        self.context.last().filter(|message| message.role == Role::Approval)
+        self.context.get(self.pending_at()?)
+    }
+
+    fn pending_at(&self) -> Option<usize> {
+        let last = self.context.iter().rposition(|message| is_of_agent(message))?;
+        (self.context.get(last)?.role == Role::Approval).then_some(last)
     }
 
     /// All calls of the step that waits: those that wait, and those that are made with them.
     #[must_use]
     pub fn held_calls(&self) -> Vec<&ToolCall> {
-        let Some(pending) = self.pending() else { return Vec::new() };
+        let Some(at) = self.pending_at() else { return Vec::new() };
+        let pending = &self.context[at];
         let of_step = |message: &&Arc<Message>| {
             message.step == pending.step
                 && matches!(message.role, Role::Assistant | Role::Approval)
                 && !message.tool_calls.is_empty()
         };
         let mut held: Vec<&Arc<Message>> =
-            self.context.iter().rev().take(2).filter(of_step).collect();
+            self.context.iter().take(at + 1).rev().take(2).filter(of_step).collect();
         held.reverse();
         held.into_iter().flat_map(|message| &message.tool_calls).collect()
     }
@@ -77,10 +84,29 @@ impl Thread {
     }
 
     pub(crate) fn push(&mut self, message: Message) {
+        self.insert(self.context.len(), message);
+    }
+
+    /// The returns of calls that waited come right after them: a provider takes them nowhere else.
+    pub(crate) fn answer(&mut self, message: Message) {
+        self.insert(self.pending_at().map_or(self.context.len(), |at| at + 1), message);
+    }
+
+    fn insert(&mut self, at: usize, message: Message) {
         self.bytes += bytes(&message);
-        self.context.push_back(Arc::new(message));
+        self.context.insert(at, Arc::new(message));
         self.total += 1;
     }
+}
+
+/// Whether calls would wait in a thread of these messages.
+pub(crate) fn waits(messages: &[Message]) -> bool {
+    let last = messages.iter().rfind(|message| is_of_agent(message));
+    last.is_some_and(|last| last.role == Role::Approval)
+}
+
+fn is_of_agent(message: &Message) -> bool {
+    matches!(message.role, Role::Approval | Role::Assistant | Role::Tool)
 }
 
 /// Bytes a message fills in memory, about.

@@ -15,6 +15,7 @@ use retold_events::{
 use crate::{
     agent, block,
     load::{LoadError, understood},
+    mcp,
     query::last_number,
     rebuild::rebuild,
     saved, tool,
@@ -33,6 +34,7 @@ impl Meaning for Understood {
             StreamId::Agent(_) => understood::<agent::State>(record).map(drop),
             StreamId::Block(_) => understood::<block::State>(record).map(drop),
             StreamId::Tool(_) => understood::<tool::State>(record).map(drop),
+            StreamId::McpServer(_) => understood::<mcp::State>(record).map(drop),
         };
         match read {
             Ok(()) => None,
@@ -62,6 +64,7 @@ impl Meaning for Understood {
             StreamId::Agent(_) => saved::unsave::<agent::State>(state).map(drop),
             StreamId::Block(_) => saved::unsave::<block::State>(state).map(drop),
             StreamId::Tool(_) => saved::unsave::<tool::State>(state).map(drop),
+            StreamId::McpServer(_) => saved::unsave::<mcp::State>(state).map(drop),
         };
         read.err().map(|error| error.to_string())
     }

@@ -40,7 +40,8 @@ Examples:
   retold verify /backups/retold && retold restore /backups/retold --data-dir ./new
 
 The backup is of one moment. Doing it again into the same directory adds what has happened since. One that was cut off
-is never taken for a backup: do it again, and it is made whole.";
+is never taken for a backup: do it again, and it is made whole. The key of secrets is not in it: keep secrets.key of the
+data directory, or LETTA_ENCRYPTION_KEY, in another place.";
 
 /// Pieces of an answer that may wait for the disk before the server is held up.
 const PIECES: usize = 16;
@@ -118,7 +119,15 @@ pub(super) fn run(config: &Config, args: &BackupArgs, process: &Process) -> Exit
             }
         };
         match done {
-            Ok(done) => print(&told(&args.dir, &done, args.json)),
+            Ok(done) => {
+                if !args.json {
+                    say(
+                        "the key of secrets is no part of a backup: keep a copy of the file secrets.key of the data \
+                         directory, or of LETTA_ENCRYPTION_KEY, in another place",
+                    );
+                }
+                print(&told(&args.dir, &done, args.json))
+            }
             Err(error) => {
                 let exit = voice.complain(&error, Exit::Failed);
                 if matches!(&error, Fault::Archive(ArchiveError::Damaged { path, .. }) if path.starts_with(&args.dir))

@@ -11,9 +11,14 @@ use retold_snapshots::restore::{Options, RestoreError, Restored, restore};
 use serde_json::json;
 
 use super::{
-    Exit, Process, backup::hex, flags::DirFlags, print, progress::Line, start_log, voice::Voice,
+    Exit, Process, backup::hex, flags::DirFlags, print, progress::Line, say, start_log,
+    voice::Voice,
 };
-use crate::{config::Config, wire::Time};
+use crate::{
+    config::Config,
+    vault::{KEY_FILE, key_file},
+    wire::Time,
+};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +26,8 @@ Examples:
   retold serve --data-dir ./new
 
 Every hash is checked on the way. The directory must be empty or not exist; until the restore is complete no server takes
-it. One that was cut off can be begun again.";
+it. One that was cut off can be begun again. The key of secrets is in no backup: secrets.key of the server that was backed
+up goes into the new directory, before or after.";
 
 /// What to restore, and where to.
 #[derive(Debug, Args)]
@@ -58,7 +64,16 @@ pub(super) fn run(config: &Config, args: &RestoreArgs, process: &Process) -> Exi
     let done = restore(&backup, dir, options, &mut |at| line.tell(at));
     line.clear();
     match done {
-        Ok(restored) => print(&told(&args.backup, dir, backup.manifest(), &restored, args.json)),
+        Ok(restored) => {
+            if !args.json && config.encryption_key.is_none() && !key_file(dir).exists() {
+                say(format_args!(
+                    "the key of secrets is no part of a backup: put the file {KEY_FILE} of the server it was made of into {}, \
+                     or set LETTA_ENCRYPTION_KEY, before tools need secrets",
+                    dir.display()
+                ));
+            }
+            print(&told(&args.backup, dir, backup.manifest(), &restored, args.json))
+        }
         Err(RestoreError::Store(error)) => {
             let exit = exit_of(&error);
             voice.complain(&error, exit)

@@ -193,5 +193,6 @@ pub(super) fn stream_name(stream: StreamId) -> String {
         StreamId::Agent(agent) => agent.to_string(),
         StreamId::Block(block) => block.to_string(),
         StreamId::Tool(tool) => tool.to_string(),
+        StreamId::McpServer(server) => server.to_string(),
     }
 }

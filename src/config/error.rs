@@ -2,6 +2,8 @@
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
+use retold_tools::egress::PolicyError;
+
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -51,6 +53,14 @@ pub enum ConfigError {
         given: String,
         /// What would be right.
         expected: &'static str,
+    },
+    /// An entry of the list of what may be called cannot be understood.
+    #[error("{place} cannot be used: {problem}")]
+    Egress {
+        /// The flag, variable or key.
+        place: String,
+        /// What is wrong with the first such entry, and what to write.
+        problem: PolicyError,
     },
     /// A variable holds bytes that are not text.
     #[error("the variable {name} is not valid UTF-8")]

@@ -24,12 +24,17 @@ mod tests;
 mod value;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use retold_models::ProviderConfig;
+use retold_tools::{
+    egress::{Egress, Policy},
+    mcp::kept_environment,
+};
 
 pub use self::{
     environment::Environment,
@@ -47,7 +52,7 @@ use self::{
     otlp::{Capture, Name},
     password::Access,
     sources::Sources,
-    value::{Bytes, Count, Handle, LogFilter, Origins, Span, Url, Wait},
+    value::{Bytes, Count, Handle, List, LogFilter, Origins, Span, Url, Wait},
 };
 
 /// The model of agents created without one while no provider is configured.
@@ -85,8 +90,12 @@ pub struct Config {
     pub secure: Sourced<bool>,
     /// Whether an open server may listen beyond loopback.
     pub insecure: Sourced<bool>,
+    /// The text that the key of secrets is made of. `None`: the key is in a file of the data directory.
+    pub encryption_key: Option<Sourced<Secret>>,
     /// Web origins that may call; `*` for all; empty for none.
     pub cors_origins: Sourced<Vec<String>>,
+    /// Where the server may call on behalf of clients, beyond what everybody can reach.
+    pub egress_allow: Sourced<Policy>,
     /// Model of agents created without one. See [`Config::model_of_new_agents`].
     pub default_model: Option<Sourced<String>>,
     /// Embedding model of agents created without one.
@@ -133,6 +142,12 @@ pub struct Config {
     pub tool_network: Sourced<bool>,
     /// Whether users' tools run where nothing keeps them in.
     pub tool_uncaged: Sourced<bool>,
+    /// Whether MCP servers that are programs are started.
+    pub mcp_stdio: Sourced<bool>,
+    /// How long an MCP server may take to say what tools it has.
+    pub mcp_timeout: Sourced<Duration>,
+    /// What such programs find in their environment beside what a client gives them.
+    pub mcp_environment: BTreeMap<String, String>,
     /// How long a tool call may wait for approval.
     pub approval_timeout: Sourced<Duration>,
     /// Collector that gets traces; `None` for none. See [`Config::otlp`].
@@ -193,9 +208,11 @@ impl Config {
             password,
             secure,
             insecure: sources.required(&setting::INSECURE)?,
+            encryption_key: sources.optional(&setting::ENCRYPTION_KEY)?,
             cors_origins: sources
                 .required::<Origins>(&setting::CORS_ORIGINS)?
                 .map(|origins| origins.0),
+            egress_allow: egress_allow(sources)?,
             default_model: handle(sources, &setting::DEFAULT_MODEL)?,
             default_embedding: handle(sources, &setting::DEFAULT_EMBEDDING)?,
             llm_request_timeout: wait(sources, &setting::LLM_REQUEST_TIMEOUT)?,
@@ -221,6 +238,9 @@ impl Config {
             tool_concurrency: count(sources, &setting::TOOL_CONCURRENCY)?,
             tool_network: sources.required(&setting::TOOL_NETWORK)?,
             tool_uncaged: sources.required(&setting::TOOL_UNCAGED)?,
+            mcp_stdio: mcp_stdio(sources)?,
+            mcp_timeout: wait(sources, &setting::MCP_TIMEOUT)?,
+            mcp_environment: mcp_environment(sources),
             approval_timeout: wait(sources, &setting::APPROVAL_TIMEOUT)?,
             otlp_endpoint,
             otlp_traces_endpoint: url(sources, &setting::OTLP_TRACES_ENDPOINT)?,
@@ -238,6 +258,12 @@ impl Config {
                 .chain(otlp_notes)
                 .collect(),
         })
+    }
+
+    /// The way out to addresses that clients name.
+    #[must_use]
+    pub fn egress(&self) -> Egress {
+        Egress::new(self.egress_allow.value.clone())
     }
 
     /// Where the server listens.
@@ -320,6 +346,33 @@ fn data_dir(sources: &Sources<'_>) -> Result<Sourced<PathBuf>, ConfigError> {
         .filter(|path| path.is_absolute());
     let home = sources.environment.get("HOME")?.map(|home| Path::new(home).join(".local/share"));
     xdg.or(home).map(|base| Sourced::default_of(base.join("retold"))).ok_or(ConfigError::NoDataDir)
+}
+
+fn egress_allow(sources: &Sources<'_>) -> Result<Sourced<Policy>, ConfigError> {
+    let setting = &setting::EGRESS_ALLOW;
+    let Sourced { value: List(entries), origin } = sources.required(setting)?;
+    match Policy::opening(entries.iter().map(String::as_str)) {
+        Ok(value) => Ok(Sourced { value, origin }),
+        Err(problem) => Err(ConfigError::Egress { place: origin.place_of(setting.key), problem }),
+    }
+}
+
+/// Letta's variable says the opposite, and is on where nobody sets it.
+fn mcp_stdio(sources: &Sources<'_>) -> Result<Sourced<bool>, ConfigError> {
+    let found = sources.required::<bool>(&setting::MCP_STDIO)?;
+    let disabled = sources.variable::<bool>("MCP_DISABLE_STDIO")?;
+    Ok(match (&found.origin, disabled) {
+        (Origin::File(_) | Origin::Default, Some(disabled)) => disabled.map(|disabled| !disabled),
+        (Origin::Flag(_) | Origin::Env(_) | Origin::Generated, Some(_)) | (_, None) => found,
+    })
+}
+
+fn mcp_environment(sources: &Sources<'_>) -> BTreeMap<String, String> {
+    let all = sources.environment.names().filter_map(|name| {
+        let value = sources.environment.get(name).ok().flatten()?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    kept_environment(all)
 }
 
 fn handle(

@@ -20,6 +20,16 @@ pub enum Origin {
     Generated,
 }
 
+impl Origin {
+    /// The place that set `key`, as errors name it.
+    pub(super) fn place_of(&self, key: &str) -> String {
+        match self {
+            Self::File(path) => format!("`{key}` in {}", path.display()),
+            Self::Flag(_) | Self::Env(_) | Self::Default | Self::Generated => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

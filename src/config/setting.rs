@@ -104,10 +104,23 @@ settings! {
         key: "insecure", flag: Some("insecure"), in_file: false, default: "false", heading: ACCESS,
         help: "Listen beyond loopback without a password. Whoever reaches the port then owns every agent.",
     }
+    ENCRYPTION_KEY {
+        key: "encryption_key", value: "TEXT", env: &["RETOLD_ENCRYPTION_KEY", "LETTA_ENCRYPTION_KEY"],
+        in_file: false, heading: ACCESS,
+        default_text: "the file secrets.key of the data directory, made when a secret is first kept",
+        help: "Text that the key of secrets is made of. What was sealed with another one cannot be opened, so keep it; \
+               there is no flag, because command lines can be seen by others.",
+    }
     CORS_ORIGINS {
         key: "cors_origins", flag: Some("cors-origins"), value: "ORIGINS", heading: ACCESS,
         env: &["RETOLD_CORS_ORIGINS", "ACCEPTABLE_ORIGINS"], default_text: "none",
         help: "Web origins whose pages may call the server, separated by commas; * for all.",
+    }
+    EGRESS_ALLOW {
+        key: "egress_allow", flag: Some("egress-allow"), value: "HOSTS", heading: ACCESS,
+        env: &["RETOLD_EGRESS_ALLOW"], default_text: "none",
+        help: "Where the server may call on behalf of clients beyond what everybody can reach: networks such as 10.0.0.0/8, \
+               addresses and hosts, either with a port, separated by commas; * for everywhere.",
     }
     DEFAULT_MODEL {
         key: "default_model", flag: Some("default-model"), value: "HANDLE", heading: MODELS,
@@ -222,6 +235,16 @@ settings! {
         key: "tool_uncaged", flag: Some("tool-uncaged"), heading: TOOLS,
         env: &["RETOLD_TOOL_UNCAGED"], default: "false",
         help: "Run users' tools even where nothing on this machine keeps them in. They can do all that the server can.",
+    }
+    MCP_STDIO {
+        key: "mcp_stdio", flag: Some("mcp-stdio"), heading: TOOLS, env: &["RETOLD_MCP_STDIO"], default: "false",
+        help: "Start MCP servers that are programs. Whoever may use the API can then run any command as this server's \
+               user. MCP_DISABLE_STDIO=false does the same.",
+    }
+    MCP_TIMEOUT {
+        key: "mcp_timeout", flag: Some("mcp-timeout"), value: "TIME", heading: TOOLS,
+        env: &["RETOLD_MCP_TIMEOUT"], default: "30s",
+        help: "How long an MCP server may take to say what tools it has. Calls of its tools have tool_timeout.",
     }
     APPROVAL_TIMEOUT {
         key: "approval_timeout", flag: Some("approval-timeout"), value: "TIME", heading: TOOLS,

@@ -113,8 +113,12 @@ impl Config {
             optional(&setting::PASSWORD, self.password.as_ref(), |_| Shown::Hidden),
             entry(&setting::SECURE, &self.secure, |on| Shown::Switch(*on)),
             entry(&setting::INSECURE, &self.insecure, |on| Shown::Switch(*on)),
+            optional(&setting::ENCRYPTION_KEY, self.encryption_key.as_ref(), |_| Shown::Hidden),
             entry(&setting::CORS_ORIGINS, &self.cors_origins, |origins| {
                 Shown::List(origins.clone())
+            }),
+            entry(&setting::EGRESS_ALLOW, &self.egress_allow, |policy| {
+                Shown::List(policy.entries().collect())
             }),
             optional(&setting::DEFAULT_MODEL, self.default_model.as_ref(), text),
             optional(&setting::DEFAULT_EMBEDDING, self.default_embedding.as_ref(), text),
@@ -139,6 +143,8 @@ impl Config {
             entry(&setting::TOOL_CONCURRENCY, &self.tool_concurrency, count),
             entry(&setting::TOOL_NETWORK, &self.tool_network, |on| Shown::Switch(*on)),
             entry(&setting::TOOL_UNCAGED, &self.tool_uncaged, |on| Shown::Switch(*on)),
+            entry(&setting::MCP_STDIO, &self.mcp_stdio, |on| Shown::Switch(*on)),
+            entry(&setting::MCP_TIMEOUT, &self.mcp_timeout, time),
             entry(&setting::APPROVAL_TIMEOUT, &self.approval_timeout, time),
             optional(&setting::OTLP_ENDPOINT, self.otlp_endpoint.as_ref(), url),
             optional(&setting::OTLP_TRACES_ENDPOINT, self.otlp_traces_endpoint.as_ref(), url),

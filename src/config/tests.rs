@@ -59,12 +59,21 @@ const SAMPLES: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("password", "secret one", "'secret two'", "(hidden)", "(hidden)", "(unset)"),
     ("secure", "true", "true", "true", "true", "false"),
     ("insecure", "true", "", "true", "", "false"),
+    ("encryption_key", "any text", "", "(hidden)", "", "(unset)"),
     (
         "cors_origins",
         "http://a, http://b/",
         "['http://c']",
         "http://a,http://b",
         "http://c",
+        "(none)",
+    ),
+    (
+        "egress_allow",
+        "10.0.0.0/8, MCP.corp:8080,",
+        "['::1', '*']",
+        "10.0.0.0/8,mcp.corp:8080",
+        "::1,*",
         "(none)",
     ),
     ("default_model", "openai/gpt-4o", "'a/b/c'", "openai/gpt-4o", "a/b/c", "(unset)"),
@@ -88,6 +97,8 @@ const SAMPLES: &[(&str, &str, &str, &str, &str, &str)] = &[
     ("tool_concurrency", "1", "2", "1", "2", "8"),
     ("tool_network", "true", "true", "true", "true", "false"),
     ("tool_uncaged", "true", "true", "true", "true", "false"),
+    ("mcp_stdio", "true", "true", "true", "true", "false"),
+    ("mcp_timeout", "7", "'8s'", "7s", "8s", "30s"),
     ("approval_timeout", "7", "'8s'", "7s", "8s", "604800s"),
     ("drain_deadline", "0", "3", "0s", "3s", "10s"),
     (
@@ -192,6 +203,24 @@ fn every_setting_is_in_the_documentation() {
         assert!(!setting.help.is_empty() && setting.help.ends_with('.'), "{}", setting.key);
         assert!(table.contains(setting.help), "{}", setting.key);
     }
+}
+
+#[test]
+fn letta_s_variable_for_programs_of_mcp_says_the_opposite() {
+    for (given, on) in [("true", "false"), ("false", "true"), ("0", "true")] {
+        let config = env(&[("MCP_DISABLE_STDIO", given)]);
+        let origin = Origin::Env("MCP_DISABLE_STDIO".to_owned());
+        assert_eq!(entry(&config, "mcp_stdio"), (on.to_owned(), origin), "{given}");
+    }
+    let config = env(&[("MCP_DISABLE_STDIO", "true"), ("RETOLD_MCP_STDIO", "true")]);
+    assert!(config.mcp_stdio.value, "our own variable is nearer");
+}
+
+#[test]
+fn programs_of_mcp_get_little_of_the_environment() {
+    let config = env(&[("PATH", "/bin"), ("OPENAI_API_KEY", "secret"), ("HOME", "/h")]);
+    let names: Vec<&str> = config.mcp_environment.keys().map(String::as_str).collect();
+    assert_eq!(names, ["HOME", "PATH"]);
 }
 
 #[test]

@@ -209,6 +209,32 @@ impl Value for LogFilter {
     }
 }
 
+/// Words, none of them empty; the list may be.
+pub(crate) struct List(pub(crate) Vec<String>);
+
+impl Value for List {
+    const EXPECTED: &'static str = "a list, separated by commas, or a list of strings";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self::trimmed(text.split(',')))
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        if let Some(list) = value.as_array() {
+            let words = list.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>()?;
+            return Some(Self::trimmed(words));
+        }
+        value.as_str().and_then(Self::parse)
+    }
+}
+
+impl List {
+    fn trimmed<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let words = words.into_iter().map(str::trim).filter(|word| !word.is_empty());
+        Self(words.map(str::to_owned).collect())
+    }
+}
+
 /// Origins that browsers may call from.
 pub(crate) struct Origins(pub(crate) Vec<String>);
 

@@ -76,7 +76,8 @@ async fn detach(
     Ok(Answer(AgentState::new(&view, Relations::ALL)))
 }
 
-/// Says whether calls of one of an agent's tools wait for a person. The body wins over the query; one of them must say.
+/// Says whether calls of a tool wait for a person when the agent makes them. The body wins over the query; one of them must
+/// say.
 #[utoipa::path(patch, path = "/v1/agents/{agent_id}/tools/approval/{tool_name}", tag = "agents",
     operation_id = "modify_approval_for_tool",
     params(("agent_id" = String, Path, description = "The agent"),
@@ -94,7 +95,9 @@ async fn modify_approval(
     let wanted =
         wanted.ok_or_else(|| Invalid::query_member("requires_approval", "Field required"))?;
     let view = app.host.agent(agent).await?;
-    let is_known = has_tool(&view, &tool) || has_rule(&view, &tool);
+    // One that the agent does not have yet can be guarded before it gets it.
+    let is_made = app.host.known_tool(&tool).is_some_and(|known| known.name == tool);
+    let is_known = is_made || has_tool(&view, &tool) || has_rule(&view, &tool);
     if !is_known {
         // A rule for a name that is mistyped would guard nothing.
         return Err(Refusal::NotFound { what: "Tool", id: tool }.into());

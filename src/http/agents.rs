@@ -5,7 +5,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use retold_actors::{AgentView, Refusal, Whose, agent::Change};
+use retold_actors::{
+    AgentView, Refusal, Whose,
+    agent::{Change, NewAgent},
+};
 use retold_events::AgentId;
 use retold_snapshots::{
     past::Tables,
@@ -44,6 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     params(AgentsQuery, wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of agents", body = [AgentState]), ListErrors))]
 async fn list(
+    State(app): State<App>,
     reader: Reader,
     client: Client,
     Query(asked): Query<AgentsQuery>,
@@ -57,7 +61,8 @@ async fn list(
         reader.query(whose, move |store| query::agents(store, &filter, order_by, &page)).await?;
     let ids: Vec<AgentId> = rows.into_iter().map(|(id, _)| id).collect();
     let views = reader.agents(&ids).await?;
-    Ok(Page::of(views, |view| view.state.id.to_string(), |view| AgentState::new(&view, relations)))
+    let state = |view| app.agent_state(&view, relations);
+    Ok(Page::of(views, |view| view.state.id.to_string(), state))
 }
 
 /// How many agents there are.
@@ -114,11 +119,18 @@ async fn create(
 }
 
 /// Makes an agent of a request.
-pub(super) async fn make(app: &App, request: CreateAgentRequest) -> Result<AgentView, ApiError> {
+pub(super) async fn make(
+    app: &App,
+    mut request: CreateAgentRequest,
+) -> Result<AgentView, ApiError> {
     let handle = request.model_handle(&app.defaults)?;
     let tools = request.tool_names();
     let found = find(app, Some(&handle), request.embedding_handle(&app.defaults), &tools).await?;
-    Ok(app.host.create_agent(request.into_new_agent(&app.defaults, &found)?).await?)
+    let secrets = request.take_secrets()?;
+    let new = request.into_new_agent(&app.defaults, &found)?;
+    // Only now: nothing is sealed for a request that makes no sense.
+    let secrets = app.seal_new(secrets).await?;
+    Ok(app.host.create_agent(NewAgent { secrets, ..new }).await?)
 }
 
 /// The models and the tools that a request names.
@@ -147,12 +159,13 @@ async fn find(
     params(("agent_id" = String, Path, description = "The agent"), AgentQuery, AsOfQuery),
     responses((status = 200, description = "The agent", body = AgentState), ReadErrors))]
 async fn retrieve(
+    State(app): State<App>,
     reader: Reader,
     Id(agent): Id<AgentId>,
     Query(asked): Query<AgentQuery>,
 ) -> Result<axum::Json<AgentState>, ApiError> {
     let view = reader.agent(agent).await?;
-    Ok(axum::Json(AgentState::new(&view, asked.relations.unwrap_or(Relations::ALL))))
+    Ok(axum::Json(app.agent_state(&view, asked.relations.unwrap_or(Relations::ALL))))
 }
 
 /// Changes an agent. Absent members stay as they are; lists are replaced.
@@ -162,11 +175,14 @@ async fn retrieve(
 async fn update(
     State(app): State<App>,
     Id(agent): Id<AgentId>,
-    Json(request): Json<UpdateAgent>,
+    Json(mut request): Json<UpdateAgent>,
 ) -> Result<axum::Json<AgentState>, ApiError> {
     let (model, tools) = (request.model_handle(), request.tool_names());
     let found = find(&app, model.as_deref(), request.embedding_handle(), &tools).await?;
-    let compute = Change::Configure(Box::new(move |state| Ok(request.into_patch(state, &found)?)));
+    let with_secrets = app.seal_changed(request.take_secrets()?).await?;
+    let compute = Change::Configure(Box::new(move |state| {
+        with_secrets(state.id, &state.secrets, request.into_patch(state, &found)?)
+    }));
     let view = app.host.change_agent(agent, compute).await?;
     Ok(axum::Json(AgentState::new(&view, Relations::ALL)))
 }

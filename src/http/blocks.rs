@@ -122,6 +122,7 @@ async fn delete(State(app): State<App>, Id(block): Id<BlockId>) -> Result<Answer
     params(("block_id" = String, Path, description = "The block"), BlockAgentsQuery, wire::Page, AsOfQuery),
     responses((status = 200, description = "A page of agents", body = [AgentState]), ListErrors))]
 async fn agents(
+    State(app): State<App>,
     reader: Reader,
     client: Client,
     Id(block): Id<BlockId>,
@@ -134,5 +135,6 @@ async fn agents(
         reader.query(whose, move |store| query::agents_of_block(store, block, &page)).await?;
     let views = reader.agents(&ids).await?;
     let relations = asked.relations.unwrap_or_else(|| client.list_relations());
-    Ok(Page::of(views, |view| view.state.id.to_string(), |view| AgentState::new(&view, relations)))
+    let state = |view| app.agent_state(&view, relations);
+    Ok(Page::of(views, |view| view.state.id.to_string(), state))
 }

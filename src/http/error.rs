@@ -61,6 +61,8 @@ pub(super) enum ApiError {
     },
     /// The server does not pass a probe.
     Failing(Vec<Check>),
+    /// Secrets cannot be kept: the key is missing or cannot be used. Why is in the log.
+    NoVault,
     /// Something that should not happen; it has been logged.
     Internal,
 }
@@ -126,6 +128,12 @@ impl From<QueryError> for ApiError {
 }
 
 impl ApiError {
+    /// Logs why secrets cannot be kept.
+    pub(super) fn no_vault(error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "secrets cannot be kept");
+        Self::NoVault
+    }
+
     /// Logs what happened and tells the client that something did.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = %error, trace_id = RequestId::current(), "a request failed");
@@ -216,6 +224,13 @@ impl ApiError {
             Self::RunFailed { run, error, kept: false } => run_failed(*run, error),
             Self::RunFailed { run, error, kept: true } => run_failed(*run, error).not_again(),
             Self::Failing(checks) => failing(checks),
+            Self::NoVault => Answer::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "secrets_unavailable",
+                "this server cannot keep secrets: its key cannot be used",
+            )
+            .hint("nothing was stored; the server's log says what is wrong with the key")
+            .not_again(),
             Self::Internal => Answer::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal_error",
@@ -245,7 +260,7 @@ fn not_found(what: &str, id: &str) -> Answer {
     } else {
         format!("{what} not found: {id}")
     };
-    let code = format!("{}_not_found", what.to_lowercase());
+    let code = format!("{}_not_found", what.to_lowercase().replace(' ', "_"));
     Answer::new(StatusCode::NOT_FOUND, &code, detail)
 }
 
@@ -314,6 +329,15 @@ fn refused(refusal: &Refusal) -> Answer {
                     .hint("GET /v1/models/ lists the models")
             }
         },
+        Refusal::McpUnreachable { reason, .. } => {
+            let kind = "mcp_connection_error";
+            let nested = json!({ "type": kind, "message": says, "detail": reason });
+            Answer::nested(StatusCode::BAD_GATEWAY, kind, nested)
+        }
+        // A client that repeats it by itself waits as long once more.
+        Refusal::McpTimeout { .. } => {
+            Answer::new(StatusCode::REQUEST_TIMEOUT, "mcp_timeout", says).not_again()
+        }
         // Whether it was done is not known, so a client that repeats it by itself could do it twice.
         Refusal::Unresponsive(_) => {
             Answer::new(StatusCode::SERVICE_UNAVAILABLE, "agent_unresponsive", says).not_again()

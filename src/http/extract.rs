@@ -4,7 +4,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Query as Pairs, RawPathParams, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use retold_events::{AgentId, BlockId, MessageId, RunId, StepId, ToolId};
+use retold_events::{AgentId, BlockId, McpServerId, MessageId, RunId, StepId, ToolId};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -51,6 +51,15 @@ impl PathId for RunId {
     }
 }
 
+impl PathId for McpServerId {
+    const PARAMETER: &'static str = "mcp_server_id";
+
+    /// As with runs.
+    fn malformed(text: &str) -> ApiError {
+        ApiError::NotFound { what: "MCP server", id: text.chars().take(100).collect() }
+    }
+}
+
 /// The id of a path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Id<T>(pub(super) T);
@@ -73,6 +82,36 @@ impl<S: Send + Sync> FromRequestParts<S> for Label {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         parameter(parts, state, "block_label").await.map(Self)
+    }
+}
+
+/// The name of an MCP server in a path, decoded.
+#[derive(Debug, Clone)]
+pub(super) struct ServerName(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ServerName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        parameter(parts, state, "mcp_server_name").await.map(Self)
+    }
+}
+
+/// The names of an MCP server and of a tool there in a path, decoded.
+#[derive(Debug, Clone)]
+pub(super) struct ServerTool {
+    pub(super) server: String,
+    pub(super) tool: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ServerTool {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self {
+            server: parameter(parts, state, "mcp_server_name").await?,
+            tool: parameter(parts, state, "mcp_tool_name").await?,
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use retold_snapshots::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    App,
+    App, callback,
     error::ApiError,
     extract::{Id, Json, OptionalJson, Query},
     openapi::{ListErrors, SendErrors, WriteErrors},
@@ -142,6 +142,9 @@ async fn send_async(
     Id(agent): Id<AgentId>,
     Json(request): Json<LettaAsyncRequest>,
 ) -> Result<Answer<Run>, ApiError> {
+    if let Some(url) = &request.callback_url {
+        callback::check(&app.egress, url)?;
+    }
     let (run, _) = start(&app, agent, request.into_send(agent, Call::Async)?).await?;
     Ok(Answer(Run::new(&run, None)))
 }

@@ -5,6 +5,7 @@
 //! `error::ApiError`. Routes are registered together with their description (`openapi`), so none is undocumented.
 
 mod agent_blocks;
+mod agent_secrets;
 mod agent_tools;
 mod agents;
 mod answer;
@@ -24,6 +25,8 @@ mod front;
 pub mod fuzzing;
 mod health;
 mod listen;
+mod mcp;
+mod mcp_older;
 mod messages;
 mod metrics;
 mod models;
@@ -57,6 +60,7 @@ use bytes::Bytes;
 use retold_actors::{Host, IdSource};
 use retold_events::store::EventStore;
 use retold_snapshots::query::QueryError;
+use retold_tools::egress::Egress;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, util::BoxCloneSyncService};
 
@@ -71,7 +75,7 @@ pub(crate) use self::{
     listen::{Limits, Stop, serve},
     starting::{Ready, Service, starting},
 };
-use crate::{config::Config, meters::Meters, otel::Parents, wire::Defaults};
+use crate::{config::Config, meters::Meters, otel::Parents, vault::Vault, wire::Defaults};
 
 /// What every handler may use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -81,7 +85,13 @@ pub(crate) struct App(Arc<Shared>);
 #[derive(Debug)]
 pub(crate) struct Shared {
     host: Host,
+    /// Where secrets are sealed and opened.
+    vault: Vault,
     guard: Guard,
+    /// Where addresses that clients name may lead.
+    egress: Egress,
+    /// Whether MCP servers that are programs are started.
+    mcp_stdio: bool,
     defaults: Defaults,
     body_limits: BodyLimits,
     /// Silence after which a stream carries a ping.
@@ -112,6 +122,7 @@ impl App {
     /// The application at `address`.
     fn new(
         host: Host,
+        vault: Vault,
         config: &Config,
         address: SocketAddr,
         leaving: CancellationToken,
@@ -121,7 +132,10 @@ impl App {
         let password = config.password.as_ref().map(|password| password.value.expose());
         Self(Arc::new(Shared {
             host,
+            vault,
             guard: Guard::new(address, password, &config.cors_origins.value),
+            egress: config.egress(),
+            mcp_stdio: config.mcp_stdio.value,
             defaults: defaults(config),
             body_limits: BodyLimits {
                 max_bytes: config.max_body_bytes.value,
@@ -167,13 +181,15 @@ fn defaults(config: &Config) -> Defaults {
 /// The application at `address` as a service, for [`serve`]. Streams end once `leaving` is tripped.
 pub(crate) fn service(
     host: Host,
+    vault: Vault,
     config: &Config,
     address: SocketAddr,
     leaving: CancellationToken,
     watchers: Watchers,
 ) -> Service {
     let (routes, description) = openapi::routes().split_for_parts();
-    let app = App::new(host, config, address, leaving, watchers, openapi::encode(&description));
+    let description_bytes = openapi::encode(&description);
+    let app = App::new(host, vault, config, address, leaving, watchers, description_bytes);
     let past_routes = PastRoutes::of(&description);
     let router: Router = routes
         .route_layer(middleware::from_fn_with_state(past_routes, past::only_where_there_is_one))

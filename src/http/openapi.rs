@@ -19,8 +19,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App, agent_blocks, agent_tools, agents, backup, block_history, blocks, events, fork, health,
-    messages, metrics, models, probes, replay, run_stream, runs, steps, tags, tool_run,
-    tool_search, tools, trace_step, ws,
+    mcp, mcp_older, messages, metrics, models, probes, replay, run_stream, runs, steps, tags,
+    tool_run, tool_search, tools, trace_step, ws,
 };
 
 #[derive(OpenApi)]
@@ -58,6 +58,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(block_history::routes())
         .merge(fork::routes())
         .merge(tool_run::routes())
+        .merge(mcp::routes())
+        .merge(mcp_older::routes())
         .merge(tools::routes())
         .merge(tool_search::routes())
         .merge(runs::routes())
@@ -152,7 +154,7 @@ struct ErrorBody {
     checks: Option<Vec<crate::wire::Check>>,
 }
 
-/// What a failed model call is answered with.
+/// What a failed model call is answered with, and a failed connection to an MCP server.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it describes what `error` builds")]
 struct ModelErrorBody {
@@ -161,19 +163,20 @@ struct ModelErrorBody {
     code: String,
     /// The id of the request, as in `x-request-id`.
     trace_id: String,
-    /// The run that failed.
-    run_id: String,
+    /// The run that failed; nothing where it is about an MCP server.
+    run_id: Option<String>,
 }
 
-/// What went wrong at the provider.
+/// What went wrong at the provider, or with the MCP server.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it describes what `error` builds")]
 struct ModelErrorDetail {
-    /// `llm_authentication`, `llm_insufficient_credits`, `llm_rate_limit`, `llm_timeout`, `llm_bad_request`, `llm_error`.
+    /// `llm_authentication`, `llm_insufficient_credits`, `llm_rate_limit`, `llm_timeout`, `llm_bad_request`, `llm_error`,
+    /// `mcp_connection_error`.
     r#type: String,
     /// A sentence for a person.
     message: String,
-    /// What the provider said.
+    /// What the provider said, or what stands in the way.
     detail: Option<String>,
 }
 
@@ -203,6 +206,11 @@ const MODEL: [Line; 5] = [
     (504, "The provider did not answer in time", NESTED),
     (408, "The body came too slowly", PLAIN),
     FOREIGN,
+];
+/// What goes wrong with an MCP server that is asked for its tools.
+const MCP: [Line; 2] = [
+    (408, "The MCP server did not answer in time", PLAIN),
+    (502, "The MCP server cannot be spoken to", NESTED),
 ];
 const FOREIGN: Line = (403, "A web page of another origin asks", PLAIN);
 const UPGRADE: Line = (426, "The request does not ask for a WebSocket of version 13", PLAIN);
@@ -249,6 +257,8 @@ error_sets! {
     ListErrors = &[&[BAD_REQUEST, NOT_FOUND]];
     /// Errors of reading one thing.
     ReadErrors = &[&[BAD_REQUEST, NOT_FOUND]];
+    /// Errors of asking an MCP server for its tools.
+    McpErrors = &[&MCP];
     /// Errors of an archive.
     ArchiveErrors = &[&[CONFLICT]];
     /// Errors of changing something.

@@ -17,12 +17,13 @@ use axum::{
 };
 use retold_actors::{AgentView, BlockView, Host, Refusal, ToolView, Whose};
 use retold_events::{
-    AgentId, BlockId, Position, RunId, Seq, StepId, StreamId, ToolId, store::EventStore,
+    AgentId, BlockId, McpServerId, Position, RunId, Seq, StepId, StreamId, ToolId,
+    store::EventStore,
 };
 use retold_snapshots::{
     past::Tables,
     query::{self, JudgedStep, QueryError},
-    row::RunRow,
+    row::{McpServerRow, RunRow},
 };
 
 use utoipa::openapi::{OpenApi, RefOr, path::Operation};
@@ -93,6 +94,15 @@ impl Reader {
         Ok(match self.at {
             None => self.host.tool(id).await?,
             Some(at) => self.host.tool_at(id, at).await?,
+        })
+    }
+
+    /// An MCP server.
+    pub(super) async fn mcp_server(&self, id: McpServerId) -> Result<McpServerRow, ApiError> {
+        let missing = || Refusal::NotFound { what: "MCP server", id: id.to_string() };
+        Ok(match self.at {
+            None => self.host.mcp_server(id).ok_or_else(missing)?.row.clone(),
+            Some(at) => self.host.mcp_server_at(id, at).await?,
         })
     }
 

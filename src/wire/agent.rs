@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ApprovalRequestMessage, Block, CompactionSettings, DEFAULT_USER_ID, Id, JsonObject, LlmConfig,
-    ModelSettings, Relations, ResponseFormat, Time, Tool, ToolRule, WireAgentType, WireStopReason,
-    expand::approval_request, json,
+    AgentEnvironmentVariable, ApprovalRequestMessage, Block, CompactionSettings, DEFAULT_USER_ID,
+    Id, JsonObject, LlmConfig, ModelSettings, Relations, ResponseFormat, Time, Tool, ToolRule,
+    WireAgentType, WireStopReason, expand::approval_request, json,
 };
 
 /// An agent.
@@ -66,12 +66,10 @@ pub struct AgentState {
     pub sources: [(); 0],
     /// Labels of the client.
     pub tags: Vec<String>,
-    /// Always empty: no tool here runs code.
-    #[schema(value_type = Vec<Object>)]
-    pub tool_exec_environment_variables: [(); 0],
-    /// Always empty: no tool here runs code.
-    #[schema(value_type = Vec<Object>)]
-    pub secrets: [(); 0],
+    /// Its secrets, once more.
+    pub tool_exec_environment_variables: Vec<AgentEnvironmentVariable>,
+    /// What its tools find in their environment, with values; empty unless `include` names `agent.secrets`.
+    pub secrets: Vec<AgentEnvironmentVariable>,
     /// Kept for the client.
     pub project_id: Option<String>,
     /// Kept for the client.
@@ -152,7 +150,8 @@ impl Memory {
 }
 
 impl AgentState {
-    /// An agent as it is answered. Relations that were not asked for are empty.
+    /// An agent as it is answered. Relations that were not asked for are empty, and so are its secrets, see
+    /// [`AgentState::with_secrets`].
     #[must_use]
     pub fn new(view: &AgentView, relations: Relations) -> Self {
         let state = &view.state;
@@ -195,8 +194,8 @@ impl AgentState {
             tools: tools.map(Tool::from).collect(),
             sources: [],
             tags: if relations.tags { config.tags.clone() } else { Vec::new() },
-            tool_exec_environment_variables: [],
-            secrets: [],
+            tool_exec_environment_variables: Vec::new(),
+            secrets: Vec::new(),
             project_id: config.project_id.clone(),
             template_id: config.template_id.clone(),
             base_template_id: config.base_template_id.clone(),
@@ -221,6 +220,14 @@ impl AgentState {
             per_file_view_window_char_limit: config.per_file_view_window_char_limit,
             hidden: config.hidden,
         }
+    }
+}
+
+impl AgentState {
+    /// The same with these secrets.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<AgentEnvironmentVariable>) -> Self {
+        Self { tool_exec_environment_variables: secrets.clone(), secrets, ..self }
     }
 }
 

@@ -1,10 +1,8 @@
 //! Making an agent: what a client gives, and what it gets where it gives nothing.
 
-use std::collections::BTreeMap;
-
 use retold_actors::{
     agent::NewAgent,
-    tool::{self, base_rules, base_rules_of, base_tools},
+    tool::{self, base_rules, base_rules_of, base_tools, multi_agent_tools},
 };
 use retold_events::{
     BlockId, ToolId,
@@ -16,8 +14,8 @@ use utoipa::ToSchema;
 
 use super::{
     CompactionSettingsInput, CreateBlock, Defaults, EmbeddingConfig, Found, Id, LlmConfigInput,
-    MessageCreate, ModelSettingsInput, Problem, ResponseFormat, ToolRule, WireAgentType,
-    default_compaction, json,
+    MessageCreate, ModelSettingsInput, Problem, ResponseFormat, SecretValues, ToolRule,
+    WireAgentType, default_compaction, json,
     model_choice::{Wishes, embedding, plain_model},
     problem::not_supported,
     stored_rules, tags,
@@ -90,12 +88,12 @@ pub struct CreateAgentRequest {
     pub enable_reasoner: Option<bool>,
     /// Another spelling of `enable_reasoner`.
     pub reasoning: Option<bool>,
-    /// Refused unless empty.
-    #[schema(value_type = Option<Object>)]
-    pub tool_exec_environment_variables: Option<BTreeMap<String, Value>>,
-    /// Refused unless empty.
-    #[schema(value_type = Option<Object>)]
-    pub secrets: Option<BTreeMap<String, Value>>,
+    /// Another name of `secrets`, which wins.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub tool_exec_environment_variables: Option<SecretValues>,
+    /// What its tools find in their environment, by name. Kept encrypted.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub secrets: Option<SecretValues>,
     /// Kept for the client.
     pub project_id: Option<String>,
     /// Kept for the client.
@@ -152,7 +150,16 @@ impl CreateAgentRequest {
         self.tools.iter().flatten().cloned().chain(ids).collect()
     }
 
-    /// The agent to make. `found` is what the handles led to.
+    /// Its secrets, of which [`CreateAgentRequest::into_new_agent`] takes no notice; `None` when none are given.
+    ///
+    /// # Errors
+    /// As [`SecretValues::checked`].
+    pub fn take_secrets(&mut self) -> Result<Option<SecretValues>, Problem> {
+        let others = self.tool_exec_environment_variables.take();
+        self.secrets.take().or(others).map(SecretValues::checked).transpose()
+    }
+
+    /// The agent to make, without its secrets. `found` is what the handles led to.
     ///
     /// # Errors
     /// [`Problem`] for what makes no sense and for what V1 has and this server has not.
@@ -179,8 +186,11 @@ impl CreateAgentRequest {
         if let Some(settings) = self.compaction_settings {
             settings.apply(&mut compaction)?;
         }
-        let base =
+        let mut base =
             if self.include_base_tools.unwrap_or(true) { base_tools(agent_type) } else { vec![] };
+        if self.include_multi_agent_tools.unwrap_or(false) {
+            base.extend(multi_agent_tools());
+        }
         let (names, ids) = (self.tools.unwrap_or_default(), self.tool_ids.unwrap_or_default());
         let tools = tools(base, names, ids, found)?;
         let tool_rules =
@@ -226,20 +236,15 @@ impl CreateAgentRequest {
             blocks: without_repeats(self.block_ids.unwrap_or_default()),
             tools,
             initial_messages: first.transpose()?,
+            secrets: None,
         })
     }
 
     fn check_supported(&self) -> Result<(), Problem> {
-        check_no_secrets("secrets", self.secrets.as_ref())?;
-        check_no_secrets(
-            "tool_exec_environment_variables",
-            self.tool_exec_environment_variables.as_ref(),
-        )?;
         check_none("source_ids", self.source_ids.as_ref())?;
         check_none("folder_ids", self.folder_ids.as_ref())?;
         check_none("identity_ids", self.identity_ids.as_ref())?;
         check_off("enable_sleeptime", self.enable_sleeptime)?;
-        check_off("include_multi_agent_tools", self.include_multi_agent_tools)?;
         check_off("include_default_source", self.include_default_source)
     }
 }
@@ -271,19 +276,6 @@ pub(crate) fn check_off(name: &str, given: Option<bool>) -> Result<(), Problem> 
         return Ok(());
     }
     Err(not_supported(&format!("`{name}`: true"), "leave it out or false"))
-}
-
-pub(crate) fn check_no_secrets(
-    name: &str,
-    given: Option<&BTreeMap<String, Value>>,
-) -> Result<(), Problem> {
-    if given.is_none_or(BTreeMap::is_empty) {
-        return Ok(());
-    }
-    Err(not_supported(
-        &format!("`{name}`"),
-        "it runs no tools of yours that could read it, so nothing was stored: leave it out or empty",
-    ))
 }
 
 /// Letters of any language, digits, spaces and `_ - '`.

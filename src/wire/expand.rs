@@ -14,7 +14,8 @@ use super::{
     ApprovalRequestMessage, AssistantMessage, CompactionStats, Content, Head,
     HiddenReasoningMessage, HiddenReasoningState, Id, LettaMessage, ManyToolCalls, OneToolCall,
     ReasoningMessage, ReasoningSource, SummaryMessage, SystemMessage, Time, ToolCall,
-    ToolCallMessage, ToolReturn, ToolReturnMessage, ToolReturnStatus, UserMessage, WireId,
+    ToolCallDelta, ToolCallMessage, ToolReturn, ToolReturnMessage, ToolReturnStatus, UserMessage,
+    WireId,
 };
 
 /// How a reader wants to see messages.
@@ -218,8 +219,24 @@ fn calls(message: &Message, view: &View<'_>, part: u32) -> LettaMessage {
 /// Calls that wait for a person or for the client. Its `otid` is the id of the message itself.
 pub(super) fn approval_request(message: &Message) -> ApprovalRequestMessage {
     let (first, all) = one_and_all(message);
-    let head = Head { otid: Some(message.id.to_string()), ..head(message, 0) };
-    ApprovalRequestMessage::new(head, first, all)
+    ApprovalRequestMessage::new(approval_head(message), first, all)
+}
+
+/// Calls that wait, as a stream of tokens shows them: one after the other, each as a piece that is whole.
+pub(super) fn approval_pieces(message: &Message) -> impl Iterator<Item = LettaMessage> {
+    message.tool_calls.iter().map(|call| {
+        let piece = ToolCallDelta {
+            name: Some(call.name.clone()),
+            arguments: Some(call.arguments.clone()),
+            tool_call_id: Some(call.id.clone()),
+        };
+        let (one, many) = (OneToolCall::Delta(piece.clone()), ManyToolCalls::Delta(piece));
+        ApprovalRequestMessage::new(approval_head(message), one, many).into()
+    })
+}
+
+fn approval_head(message: &Message) -> Head {
+    Head { otid: Some(message.id.to_string()), ..head(message, 0) }
 }
 
 /// The calls of a message, and the first of them.

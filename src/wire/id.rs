@@ -5,7 +5,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use retold_events::{
-    AgentId, BlockId, ConversationId, MalformedId, MessageId, RunId, StepId, ToolId,
+    AgentId, BlockId, ConversationId, MalformedId, McpServerId, MessageId, RunId, StepId, ToolId,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -23,7 +23,7 @@ macro_rules! kinds {
     )*};
 }
 
-kinds! { AgentId BlockId MessageId RunId StepId ToolId ConversationId }
+kinds! { AgentId BlockId McpServerId MessageId RunId StepId ToolId ConversationId }
 
 /// A stored id on the wire. Fields of it are described to utoipa as `String`: its derive cannot see through the type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

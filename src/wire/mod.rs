@@ -22,6 +22,8 @@ mod health;
 mod id;
 mod json;
 mod llm_config;
+mod mcp;
+mod mcp_change;
 mod message;
 mod message_input;
 mod model;
@@ -38,6 +40,7 @@ mod response_format;
 mod run;
 mod run_queries;
 mod run_trace;
+mod secrets;
 mod send;
 mod settings;
 mod step;
@@ -45,6 +48,7 @@ mod step_end;
 mod stream;
 mod time;
 mod tool;
+mod tool_agent;
 mod tool_change;
 mod tool_rule;
 mod tool_run;
@@ -80,6 +84,11 @@ pub use health::{Check, CheckStatus, Probe};
 pub use id::{Id, Kind, pattern_message};
 pub use json::JsonObject;
 pub use llm_config::{LlmConfig, LlmConfigInput, OtherConfig, ReasoningEffort};
+pub use mcp::{McpRefreshed, McpServer, McpServerConfig, McpServerType, McpTested, McpTool};
+pub use mcp_change::{
+    AUTH_TOKEN, CreateMcpServerRequest, Keeping, McpServerConfigInput, McpServerInput,
+    UpdateMcpServerRequest, auth_header,
+};
 pub use message::*;
 pub use message_input::{InputMessage, MessageCreate};
 pub use model::{EmbeddingConfig, EmbeddingModel, Model};
@@ -102,6 +111,7 @@ pub use run::{
 };
 pub use run_queries::{RunsQuery, StepsQuery, StreamQuery};
 pub use run_trace::{RunTraceQuery, TraceSpan};
+pub use secrets::{AgentEnvironmentVariable, SecretValues};
 pub use send::{Call, LettaAsyncRequest, LettaRequest, LettaStreamingRequest};
 pub use settings::{
     AnthropicThinking, GeminiThinkingConfig, ModelSettings, ModelSettingsInput, OpenAiReasoning,
@@ -110,6 +120,7 @@ pub use step::{ModifyFeedbackRequest, Step, StepMetrics};
 pub use stream::{Frame, Frames, Shown};
 pub use time::Time;
 pub use tool::{PackageRequirement, Tool};
+pub use tool_agent::{SeenBlock, SeenMemory, SeenTool, ToolAgentState};
 pub use tool_change::{DerivedTool, ToolCreate, ToolUpdate};
 pub use tool_rule::{ToolCallNode, ToolRule, stored_rules};
 pub use tool_run::{ToolExecuteRequest, ToolExecutionResult, ToolRunFromSource, return_message};

@@ -13,19 +13,23 @@ pub struct Relations {
     pub tags: bool,
     /// Tool calls that wait for a decision.
     pub pending_approval: bool,
+    /// Secrets with their values.
+    pub secrets: bool,
 }
 
 impl Relations {
-    /// All of them.
-    pub const ALL: Self = Self { blocks: true, tools: true, tags: true, pending_approval: true };
+    /// What an answer shows of which the client said nothing: all of them but the calls that wait, which V1 looks for only
+    /// when asked, and secrets, which are shown to nobody who does not name them.
+    pub const ALL: Self =
+        Self { blocks: true, tools: true, tags: true, pending_approval: false, secrets: false };
 
     /// None of them.
     pub const NONE: Self =
-        Self { blocks: false, tools: false, tags: false, pending_approval: false };
+        Self { blocks: false, tools: false, tags: false, pending_approval: false, secrets: false };
 
     /// Reads `include` and `include_relationships`; `None` when the client said neither.
     ///
-    /// Both spellings are taken, `agent.tools` and `tools`; an empty text asks for all. An empty
+    /// Both spellings are taken, `agent.tools` and `tools`; an empty text asks for all but secrets. An empty
     /// `include_relationships` asks for none.
     ///
     /// # Errors
@@ -39,20 +43,18 @@ impl Relations {
             let relations: &mut Self = found.get_or_insert(Self::NONE);
             let name = name.trim();
             match name.strip_prefix("agent.").unwrap_or(name) {
-                "" | "all" => *relations = Self::ALL,
+                "" | "all" => {
+                    let secrets = relations.secrets;
+                    *relations = Self { pending_approval: true, secrets, ..Self::ALL };
+                }
                 "blocks" | "memory" => relations.blocks = true,
                 "tools" => relations.tools = true,
                 "tags" => relations.tags = true,
                 "pending_approval" => relations.pending_approval = true,
+                "secrets" | "tool_exec_environment_variables" => relations.secrets = true,
                 // Known, and always empty here.
-                "sources"
-                | "identities"
-                | "identity_ids"
-                | "secrets"
-                | "managed_group"
-                | "multi_agent_group"
-                | "tool_exec_environment_variables"
-                | "file_blocks" => {}
+                "sources" | "identities" | "identity_ids" | "managed_group"
+                | "multi_agent_group" | "file_blocks" => {}
                 other => {
                     return Err(QueryProblem::new(
                         "include",
@@ -87,9 +89,21 @@ mod tests {
             parse(&["tools,tags"], &[]),
             Some(Relations { tools: true, tags: true, ..Relations::NONE })
         );
-        assert_eq!(parse(&[""], &[]), Some(Relations::ALL));
-        assert_eq!(parse(&["agent.secrets"], &[]), Some(Relations::NONE));
+        let all = Relations { pending_approval: true, ..Relations::ALL };
+        assert_eq!(parse(&[""], &[]), Some(all));
+        assert_eq!(parse(&["agent.sources"], &[]), Some(Relations::NONE));
         assert_eq!(parse(&[], &[]), None);
+    }
+
+    #[test]
+    fn secrets_are_shown_to_who_names_them() {
+        let secrets = Relations { secrets: true, ..Relations::NONE };
+        assert_eq!(parse(&["agent.secrets"], &[]), Some(secrets));
+        assert_eq!(parse(&[], &["tool_exec_environment_variables"]), Some(secrets));
+        for with_all in [["agent.secrets", ""], ["", "secrets"]] {
+            assert!(parse(&with_all, &[]).is_some_and(|it| it.secrets && it.tools));
+        }
+        assert!(parse(&[""], &[]).is_some_and(|it| !it.secrets));
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub struct Run {
     pub base_template_id: Option<String>,
     /// Whether it runs detached from the request that asked for it.
     pub background: Option<bool>,
-    /// `run_type`, what the client gave, and at the end `result` or `error`.
+    /// `run_type`, what the client gave, which agent and run asked for it (`asked_by_agent_id`, `asked_by_run_id`) where
+    /// one did, and at the end `result` or `error`.
     pub metadata: JsonObject,
     /// How its messages are shown.
     pub request_config: LettaRequestConfig,
@@ -113,6 +114,10 @@ pub(crate) const ASYNC_RUN_TYPE: &str = "send_message_async";
 fn metadata(row: &RunRow, result: Option<&LettaResponse>) -> Map<String, Value> {
     let mut members = row.request.metadata.as_ref().map(text::map_of).unwrap_or_default();
     members.insert("run_type".into(), row.request.run_type.clone().into());
+    if let Some(by) = &row.asked_by {
+        members.insert("asked_by_agent_id".into(), by.agent.to_string().into());
+        members.insert("asked_by_run_id".into(), by.run.to_string().into());
+    }
     if let Some(error) = &row.error {
         members.insert("error".into(), error.message.clone().into());
         members.insert("error_type".into(), error.error_type.clone().into());

@@ -89,7 +89,8 @@ pub struct LettaStreamingRequest {
     pub include_pings: Option<bool>,
     /// Whether the run is detached from the request, and its stream can be taken up again.
     pub background: Option<bool>,
-    /// Address to call when the run has ended. Asynchronous runs only.
+    /// Address to call when the run has ended: `http` or `https`, without a login, and where everybody can call or the
+    /// setting `egress_allow` lets the server call. Asynchronous runs only.
     pub callback_url: Option<String>,
 }
 
@@ -176,7 +177,7 @@ impl LettaStreamingRequest {
             }
             (Some(_), Some(_)) | (None, None) => Err(input_or_messages()),
         }?;
-        Ok(Send { messages, decisions, client_tools, request })
+        Ok(Send { decisions, client_tools, ..Send::new(messages, request) })
     }
 
     fn check(&self, call: Call) -> Result<(), Problem> {
@@ -203,13 +204,6 @@ impl LettaStreamingRequest {
             return Err(Problem::Unprocessable(format!(
                 "include_return_message_types: Input should be one of {}, not {unknown:?}",
                 MESSAGE_TYPES.join(", ")
-            )));
-        }
-        if let Some(url) = self.callback_url.as_deref().filter(|_| call == Call::Async)
-            && !(url.starts_with("http://") || url.starts_with("https://"))
-        {
-            return Err(Problem::Unprocessable(format!(
-                "callback_url: Input should be a valid URL of http or https, not {url:?}"
             )));
         }
         self.check_supported()
@@ -379,7 +373,5 @@ mod tests {
         assert!(request.background && !request.stream_tokens);
         assert_eq!(request.callback_url.as_deref(), Some("https://a/b"));
         assert_eq!(send(body, Call::Streaming).unwrap().request.callback_url, None);
-        let bad = json!({"input": "hi", "callback_url": "file:///etc"});
-        assert!(send(bad, Call::Async).is_err());
     }
 }

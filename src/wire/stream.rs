@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use retold_actors::hub::last_seq;
 use retold_events::{
-    Message, RunId, StepId, Timestamp,
+    Message, Role, RunId, StepId, Timestamp,
     agent::AgentType,
     defect::Defect,
     output::{Delta, Item, Output},
@@ -22,7 +22,7 @@ use super::{
     LettaErrorMessage, LettaMessage, LettaPing, LettaStopReason, LettaUsageStatistics,
     ManyToolCalls, OneToolCall, ReasoningMessage, ReasoningSource, Time, ToolCallDelta,
     ToolCallMessage, View, WireId,
-    expand::{expand_parts, part_otid, summary_head, summary_message},
+    expand::{approval_pieces, expand_parts, part_otid, summary_head, summary_message},
 };
 
 /// One event of a stream.
@@ -89,6 +89,8 @@ pub struct Frames {
     view: View<'static>,
     /// Whether frames carry numbers: those of background runs do.
     numbered: bool,
+    /// Whether the run streams tokens: what is asked for is then shown as one piece per call.
+    piecewise: bool,
     /// The greatest number shown, or asked to be skipped.
     last: u64,
     pings: u32,
@@ -103,6 +105,7 @@ impl Frames {
             run: run.id,
             view: View::of_request(agent_type, &run.request).into_owned(),
             numbered: run.request.background,
+            piecewise: run.request.stream_tokens,
             last: starting_after + u64::from(Defect::StreamCursorOff.is_on()),
             pings: 0,
             done: false,
@@ -159,7 +162,7 @@ impl Frames {
                     self.delta(head, item.seq, *step, delta, each);
                 }
             }
-            Output::Message { message, .. } => self.message(message, item.seq, each),
+            Output::Message { message, span } => self.message(message, item.seq, *span, each),
             Output::Compacted { .. } => self.compacted(item, each),
             Output::End { status, stop_reason, error, usage, steps, context_tokens } => {
                 self.done = true;
@@ -235,8 +238,14 @@ impl Frames {
         }
     }
 
-    fn message(&self, message: &Message, first: u64, mut each: impl FnMut(u64, Shown<'_>)) {
-        expand_parts(message, &self.view, |part, mut shown| {
+    fn message(
+        &self,
+        message: &Message,
+        first: u64,
+        span: u32,
+        mut each: impl FnMut(u64, Shown<'_>),
+    ) {
+        let mut show = |part: u32, mut shown: LettaMessage| {
             let seq = first + u64::from(part);
             if seq <= self.last {
                 return;
@@ -245,7 +254,18 @@ impl Frames {
                 shown.set_seq_id(seq);
             }
             each(seq, Shown::Message(&shown));
-        });
+        };
+        // In a stream of tokens each piece is about one call, as its numbers are.
+        let piecewise = self.piecewise && message.tool_calls.len() == span as usize;
+        if message.role == Role::Approval && piecewise {
+            for (part, piece) in (0..).zip(approval_pieces(message)) {
+                if self.view.shows(piece.message_type()) {
+                    show(part, piece);
+                }
+            }
+        } else {
+            expand_parts(message, &self.view, show);
+        }
     }
 
     fn compacted(&self, item: &Item, mut each: impl FnMut(u64, Shown<'_>)) {

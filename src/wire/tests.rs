@@ -165,6 +165,7 @@ fn run_row(body: Value, call: Call) -> RunRow {
         messages: None,
         callback: None,
         tools_called: Vec::new(),
+        asked_by: None,
     }
 }
 

@@ -1,7 +1,5 @@
 //! Running a tool because a client asks for it: what to run, and what came of it.
 
-use std::collections::BTreeMap;
-
 use retold_actors::{Job, Ran};
 use retold_events::{
     Message, MessageId, ReturnStatus, Role, Timestamp, ToolReturn as Returned,
@@ -13,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    PackageRequirement, Problem, ToolCreate, ToolReturnMessage, ToolReturnStatus,
+    PackageRequirement, Problem, SecretValues, ToolCreate, ToolReturnMessage, ToolReturnStatus,
     expand::returns_message,
 };
 
@@ -26,7 +24,8 @@ pub struct ToolRunFromSource {
     #[schema(value_type = Object)]
     pub args: Map<String, Value>,
     /// What it finds in its environment.
-    pub env_vars: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub env_vars: Option<SecretValues>,
     /// The function to call; the last one of the source when absent.
     pub name: Option<String>,
     /// `python` or `typescript`; `python` when absent.
@@ -104,8 +103,11 @@ impl ToolRunFromSource {
             source: self.source_code,
             arguments: Value::Object(self.args).to_string(),
             requirements: requirements.unwrap_or_default(),
-            environment: self.env_vars.unwrap_or_default(),
+            environment: self.env_vars.unwrap_or_default().into_variables(),
+            secrets: Vec::new(),
             agent: None,
+            project: None,
+            agent_state: None,
             key,
             network: false,
         })

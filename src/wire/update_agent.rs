@@ -1,7 +1,5 @@
 //! Changing an agent: what is absent or `null` stays, lists replace wholly.
 
-use std::collections::BTreeMap;
-
 use retold_actors::agent::Patch;
 use retold_events::{
     BlockId, MessageId, ToolId,
@@ -14,10 +12,10 @@ use utoipa::ToSchema;
 
 use super::{
     CompactionSettingsInput, EmbeddingConfig, Found, Id, LlmConfigInput, ModelSettingsInput,
-    Problem, ResponseFormat, ToolRule,
+    Problem, ResponseFormat, SecretValues, ToolRule,
     create_agent::{
-        check_name, check_no_secrets, check_none, check_off, check_timezone, known_tools,
-        wanted_model, without_repeats,
+        check_name, check_none, check_off, check_timezone, known_tools, wanted_model,
+        without_repeats,
     },
     json,
     model_choice::{Wishes, embedding, plain_model},
@@ -53,12 +51,12 @@ pub struct UpdateAgent {
     /// Free JSON object of the client; replaces the old one.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
-    /// Refused unless empty.
-    #[schema(value_type = Option<Object>)]
-    pub tool_exec_environment_variables: Option<BTreeMap<String, Value>>,
-    /// Refused unless empty.
-    #[schema(value_type = Option<Object>)]
-    pub secrets: Option<BTreeMap<String, Value>>,
+    /// Another name of `secrets`, which wins.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub tool_exec_environment_variables: Option<SecretValues>,
+    /// All that its tools find in their environment, by name. Kept encrypted.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub secrets: Option<SecretValues>,
     /// Kept for the client.
     pub project_id: Option<String>,
     /// Kept for the client.
@@ -122,7 +120,16 @@ impl UpdateAgent {
         self.tool_ids.iter().flatten().map(|id| id.0.to_string()).collect()
     }
 
-    /// The new values, computed from the agent as it stands. `found` is what the handles led to.
+    /// All secrets it is to have, of which [`UpdateAgent::into_patch`] takes no notice; `None` when they stay.
+    ///
+    /// # Errors
+    /// As [`SecretValues::checked`].
+    pub fn take_secrets(&mut self) -> Result<Option<SecretValues>, Problem> {
+        let others = self.tool_exec_environment_variables.take();
+        self.secrets.take().or(others).map(SecretValues::checked).transpose()
+    }
+
+    /// The new values but for secrets, computed from the agent as it stands. `found` is what the handles led to.
     ///
     /// # Errors
     /// [`Problem`] for what makes no sense and for what V1 has and this server has not.
@@ -133,7 +140,8 @@ impl UpdateAgent {
         let blocks = self.block_ids.clone().map(without_repeats);
         let mut config = Config::clone(&state.config);
         self.apply(&mut config, found)?;
-        Ok(Patch { config: (config != *state.config).then_some(config), blocks, tools, context })
+        let config = (config != *state.config).then_some(config);
+        Ok(Patch { config, blocks, tools, context, secrets: None })
     }
 
     fn apply(self, config: &mut Config, found: &Found) -> Result<(), Problem> {
@@ -181,11 +189,6 @@ impl UpdateAgent {
     }
 
     fn check_supported(&self) -> Result<(), Problem> {
-        check_no_secrets("secrets", self.secrets.as_ref())?;
-        check_no_secrets(
-            "tool_exec_environment_variables",
-            self.tool_exec_environment_variables.as_ref(),
-        )?;
         check_none("source_ids", self.source_ids.as_ref())?;
         check_none("folder_ids", self.folder_ids.as_ref())?;
         check_none("identity_ids", self.identity_ids.as_ref())?;

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::program::{Home, run};
 
 const COMMANDS: &[&str] =
-    &["serve", "chat", "events", "runs", "backup", "restore", "verify", "config"];
+    &["serve", "chat", "events", "runs", "backup", "restore", "verify", "doctor", "config"];
 
 #[tokio::test]
 async fn the_version_is_one_line_on_standard_output() -> Result<()> {

@@ -70,12 +70,26 @@ async fn serve(
     leaving: watch::Sender<u32>,
 ) -> Result<()> {
     let mut socket = BufReader::new(socket);
+    let (first, body) = asked(&mut socket).await?;
+    if first.starts_with("POST /v1/chat/completions") {
+        return complete(socket, &serde_json::from_slice(&body)?, going, leaving).await;
+    }
+    let model = json!({ "id": "silent", "object": "model", "created": 1, "owned_by": "test" });
+    let body = json!({ "object": "list", "data": [model] }).to_string();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    socket.write_all(answer.as_bytes()).await?;
+    Ok(())
+}
+
+/// The first line of a request, and its body.
+pub(crate) async fn asked(socket: &mut BufReader<TcpStream>) -> Result<(String, Vec<u8>)> {
     let (mut first, mut length) = (String::new(), 0);
     socket.read_line(&mut first).await?;
     loop {
         let mut line = String::new();
         if socket.read_line(&mut line).await? == 0 {
-            return Ok(());
+            return Err("the request has no end".into());
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse()?;
@@ -86,15 +100,7 @@ async fn serve(
     }
     let mut body = vec![0; length];
     socket.read_exact(&mut body).await?;
-    if first.starts_with("POST /v1/chat/completions") {
-        return complete(socket, &serde_json::from_slice(&body)?, going, leaving).await;
-    }
-    let model = json!({ "id": "silent", "object": "model", "created": 1, "owned_by": "test" });
-    let body = json!({ "object": "list", "data": [model] }).to_string();
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
-    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    socket.write_all(answer.as_bytes()).await?;
-    Ok(())
+    Ok((first, body))
 }
 
 async fn complete(
@@ -128,7 +134,7 @@ async fn complete(
     Ok(())
 }
 
-async fn chunk(
+pub(crate) async fn chunk(
     socket: &mut BufReader<TcpStream>,
     delta: Value,
     finish: Option<&str>,

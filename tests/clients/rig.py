@@ -62,6 +62,8 @@ class Rig:
         home.mkdir()
         # Nothing of the caller's own configuration may reach the server.
         environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+        # The suites are called back on loopback, where a server calls nobody unless it is told so.
+        environment |= {"RETOLD_EGRESS_ALLOW": "127.0.0.1"}
         environment |= {"OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": f"{upstream}/v1", **extra}
         log = self.scratch / f"{name}.log"
         self.logs.append(log)
@@ -116,6 +118,7 @@ class Rig:
             "RETOLD_URL": self.start_server("open", upstream, {}),
             "RETOLD_SECURE_URL": self.start_server("secure", upstream, secure),
             "RETOLD_PASSWORD": PASSWORD,
+            "RETOLD_BINARY": str(self.binary.resolve()),
             "UPSTREAM_URL": upstream,
             "CLIENTS_NODE": str(self.environments / "npm"),
             "PYTHONPATH": str(self.clients),

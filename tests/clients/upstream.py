@@ -8,6 +8,8 @@ The name of the model picks the behaviour, the last user message the details:
   silent    the first token, then nothing for as long as the socket lives
   mute      the head of the answer, then nothing
   tool      calls memory_insert on the block `human`, and answers once it has the return
+  caller    makes the calls its user writes, then says what they returned: a line `call NAME ARGUMENTS` is one
+            call, its arguments sent as they stand; a line `then` begins the calls of the next answer
   fail-401, fail-429, fail-500   refuses with that status
 
 `GET /stats?text=T` answers what became of the requests whose last user message is T: how each
@@ -25,7 +27,8 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 KEY = os.environ.get("UPSTREAM_KEY", "test-key")
-MODELS = ["echo", "think", "slow", "silent", "mute", "tool", "fail-401", "fail-429", "fail-500"]
+MODELS = ["echo", "think", "slow", "silent", "mute", "tool", "caller"]
+MODELS += ["fail-401", "fail-429", "fail-500"]
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 REFUSALS = {
     "fail-401": (401, "invalid_api_key", "Incorrect API key provided."),
@@ -125,27 +128,46 @@ def script(model, messages):
         yield "pause", 600
     elif model == "tool" and last.get("role") != "tool":
         arguments = json.dumps({"label": "human", "new_string": f"Noted: {asked}"})
-        yield "tool_call", arguments
+        yield "tool_call", ("memory_insert", arguments)
     elif model == "tool":
         for word in words(f"I noted it. The tool said: {text_of(last['content'])}"):
             yield "content", word
+    elif model == "caller":
+        yield from dictated(messages)
+
+
+def dictated(messages):
+    """What `caller` says next: the calls that its user wrote and that it has not made yet, or what came of them."""
+    at = max((n for n, m in enumerate(messages) if m["role"] == "user"), default=0)
+    asked = text_of(messages[at]["content"]) if messages else ""
+    answers = [part.strip() for part in re.split(r"^then$", asked, flags=re.M)]
+    made = sum(bool(message.get("tool_calls")) for message in messages[at:])
+    if made < len(answers) and answers[made].startswith("call "):
+        for line in answers[made].splitlines():
+            _, name, arguments = line.split(" ", 2)
+            yield "tool_call", (name, arguments)
+        return
+    returned = [text_of(message["content"]) for message in messages[at:] if message["role"] == "tool"]
+    said = f"The tools said: {' | '.join(returned)}" if returned else f"You said: {asked}"
+    for word in words(said):
+        yield "content", word
 
 
 async def stream(answer, model, messages):
     await answer.head()
     await answer.send({"role": "assistant", "content": ""})
-    reason = "stop"
+    reason, number = "stop", 0
     for kind, value in script(model, messages):
         if kind == "pause":
             await answer.pause(value)
         elif kind == "tool_call":
-            reason = "tool_calls"
-            call = {"name": "memory_insert", "arguments": ""}
-            head = {"index": 0, "id": f"call_{len(log)}", "type": "function", "function": call}
-            await answer.send({"tool_calls": [head]})
-            for at in range(0, len(value), 8):
-                part = {"index": 0, "function": {"arguments": value[at : at + 8]}}
+            reason, (name, arguments) = "tool_calls", value
+            head = {"index": number, "id": f"call_{len(log)}_{number}", "type": "function"}
+            await answer.send({"tool_calls": [{**head, "function": {"name": name, "arguments": ""}}]})
+            for at in range(0, len(arguments), 8):
+                part = {"index": number, "function": {"arguments": arguments[at : at + 8]}}
                 await answer.send({"tool_calls": [part]})
+            number += 1
         else:
             await answer.send({kind: value})
     await answer.finish(reason)
@@ -158,11 +180,10 @@ async def whole(answer, model, messages):
         if kind == "pause":
             await answer.pause(value)
         elif kind == "tool_call":
-            reason = "tool_calls"
-            call = {"name": "memory_insert", "arguments": value}
-            message["tool_calls"] = [
-                {"id": f"call_{len(log)}", "type": "function", "function": call}
-            ]
+            reason, (name, arguments) = "tool_calls", value
+            calls = message.setdefault("tool_calls", [])
+            call = {"id": f"call_{len(log)}_{len(calls)}", "type": "function"}
+            calls.append({**call, "function": {"name": name, "arguments": arguments}})
         else:
             message[kind] = (message.get(kind) or "") + value
             answer.record["tokens"] += 1
@@ -185,6 +206,7 @@ async def completion(reader, writer, body):
         "text": asked,
         "messages": messages,
         "tools": [tool["function"]["name"] for tool in body.get("tools") or []],
+        "tool_choice": body.get("tool_choice"),
         "tokens": 0,
         "outcome": "open",
         "ended": None,

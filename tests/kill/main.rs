@@ -9,10 +9,12 @@
 
 mod check;
 mod clients;
+mod counter;
 mod http;
 mod ledger;
 mod random;
 mod server;
+mod tools;
 mod upstream;
 
 use std::io::Write as _;

@@ -2,8 +2,10 @@
 //!
 //! `slow` streams its answer a word at a time; asked to note something it first calls
 //! `memory_insert`, with arguments that arrive in pieces; asked to be quick it says one word, and
-//! asked for `words=300` that many.
+//! asked for `words=300` that many. Asked for `tools=a,b` it calls these, each with a `what` that is
+//! the same word of the question behind `what=`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -70,11 +72,16 @@ async fn complete(socket: &mut BufReader<TcpStream>, request: &Value) -> Result<
         .rfind(|message| message["role"] == "user")
         .map(|message| message["content"].to_string())
         .unwrap_or_default();
-    if asked.contains("note") && !answers_a_tool {
+    let tools = word_behind(&asked, "tools=");
+    if let (Some(tools), false) = (&tools, answers_a_tool) {
+        call_tools(socket, tools, &word_behind(&asked, "what=").unwrap_or_default()).await?;
+        chunk(socket, json!({}), Some("tool_calls")).await?;
+    } else if asked.contains("note") && tools.is_none() && !answers_a_tool {
         call_the_tool(socket).await?;
         chunk(socket, json!({}), Some("tool_calls")).await?;
     } else {
-        let words = if asked.contains("quick") { 1 } else { words(&asked).unwrap_or(40) };
+        let quick = asked.contains("quick") || tools.is_some();
+        let words = if quick { 1 } else { words(&asked).unwrap_or(40) };
         for word in 1..=words {
             chunk(socket, json!({ "content": format!("word{word} ") }), None).await?;
             tokio::time::sleep(PAUSE).await;
@@ -90,6 +97,26 @@ async fn complete(socket: &mut BufReader<TcpStream>, request: &Value) -> Result<
 fn words(asked: &str) -> Option<u32> {
     let (_, number) = asked.split_once("words=")?;
     number.split(|digit: char| !digit.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The word that stands behind `mark`: letters, digits, `-`, `_` and commas.
+fn word_behind(asked: &str, mark: &str) -> Option<String> {
+    let (_, behind) = asked.split_once(mark)?;
+    let is_inside = |char: &char| char.is_ascii_alphanumeric() || "-_,".contains(*char);
+    Some(behind.chars().take_while(is_inside).collect())
+}
+
+/// Calls with ids that no other call has.
+async fn call_tools(socket: &mut BufReader<TcpStream>, tools: &str, what: &str) -> Result<()> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    for (index, tool) in tools.split(',').enumerate() {
+        let id = format!("call_{}", CALLS.fetch_add(1, Ordering::Relaxed));
+        let arguments = json!({ "what": what }).to_string();
+        let function = json!({ "name": tool, "arguments": arguments });
+        let call = json!({ "index": index, "id": id, "type": "function", "function": function });
+        chunk(socket, json!({ "tool_calls": [call] }), None).await?;
+    }
+    Ok(())
 }
 
 async fn call_the_tool(socket: &mut BufReader<TcpStream>) -> Result<()> {

@@ -205,9 +205,11 @@ async fn a_repeated_request_attaches_to_its_run_while_it_is_under_way() {
 
 #[tokio::test]
 async fn an_asynchronous_run_is_answered_at_once_and_calls_back_at_its_end() {
-    let world = World::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/done", listener.local_addr().unwrap());
+    let mut config = config();
+    config.egress_allow.value = "127.0.0.1".parse().unwrap();
+    let world = World::with(config).await;
     let agent = world.agent("echo").await;
     let mut body = message("hi");
     body["callback_url"] = url.clone().into();
@@ -217,17 +219,70 @@ async fn an_asynchronous_run_is_answered_at_once_and_calls_back_at_its_end() {
     let called = tokio::time::timeout(PATIENCE, receive(listener)).await.unwrap();
     assert_eq!((&called["run_id"], &called["status"]), (&run["id"], &json!("completed")));
     assert_eq!(called["metadata"]["result"]["messages"][0]["content"], "echo: hi");
-    let path = format!("/v1/runs/{}", text(&run["id"]));
-    let mut ended = world.get(&path).await.ok();
-    while ended["callback_sent_at"].is_null() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        ended = world.get(&path).await.ok();
-    }
+    let ended = called_back(&world, text(&run["id"])).await;
     assert_eq!(
         (&ended["callback_status_code"], &ended["callback_error"]),
         (&json!(202), &Value::Null)
     );
     assert_eq!(ended["metadata"]["result"]["messages"][0]["content"], "echo: hi");
+}
+
+#[tokio::test]
+async fn an_address_of_a_callback_that_is_not_open_is_refused_when_it_is_given() {
+    let world = World::new().await;
+    let agent = world.agent("echo").await;
+    let path = format!("/v1/agents/{agent}/messages/async");
+    for (url, says) in [
+        ("http://127.0.0.1:1/hidden?key=hidden", "`127.0.0.1` is a loopback address"),
+        ("http://0xa9fea9fe/latest/hidden", "`169.254.169.254` is a link-local address"),
+        ("http://[::ffff:10.0.0.1]/", "is a private address"),
+        ("http://localhost/", "is the server's own machine"),
+        ("https://ada:hidden@example.com/", "user name or a password"),
+        ("file:///etc/hidden", "http or https, not `file`"),
+        ("hidden", "not a URL"),
+        ("", "not a URL"),
+    ] {
+        let mut body = message("hi");
+        body["callback_url"] = url.into();
+        let refused = world.post(&path, body).await;
+        assert_eq!(refused.status, 422, "{url}: {}", refused.text);
+        let detail = text(&refused.body["detail"]);
+        assert!(detail.starts_with("callback_url: ") && detail.contains(says), "{url}: {detail}");
+        assert!(!refused.text.contains("hidden"), "{}", refused.text);
+        assert_eq!(detail.contains("`egress_allow`"), detail.contains("does not call"), "{detail}");
+    }
+    assert_eq!(world.get("/v1/runs/").await.ok(), json!([]), "nothing was run");
+    // Where nobody is called back, an address means nothing, and is not looked at.
+    let mut body = message("hi");
+    body["callback_url"] = "http://127.0.0.1/".into();
+    world.post(&format!("/v1/agents/{agent}/messages"), body).await.ok();
+}
+
+#[tokio::test]
+async fn a_callback_that_could_not_be_made_says_why_in_its_run() {
+    let world = World::new().await;
+    let agent = world.agent("echo").await;
+    // No part of a name is longer than 63 bytes, so no resolver needs to ask anybody about this one.
+    let name = format!("{}.example", "a".repeat(64));
+    let mut body = message("hi");
+    body["callback_url"] = format!("http://{name}/hidden?key=hidden").into();
+    let run = world.post(&format!("/v1/agents/{agent}/messages/async"), body).await.ok();
+    let ended = called_back(&world, text(&run["id"])).await;
+    assert_eq!(ended["status"], "completed", "a callback is no part of what its run comes to");
+    assert_eq!(ended["callback_status_code"], Value::Null);
+    assert_eq!(ended["callback_error"], format!("the name `{name}` cannot be resolved"));
+}
+
+/// The run once its callback has been tried.
+async fn called_back(world: &World, run: &str) -> Value {
+    let path = format!("/v1/runs/{run}");
+    loop {
+        let ended = world.get(&path).await.ok();
+        if !ended["callback_sent_at"].is_null() {
+            return ended;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Takes one request, answers 202, and gives its body.

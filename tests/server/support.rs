@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
-use retold::{config::Config, server::Server};
+use retold::{caged::Caged, config::Config, server::Server};
 use retold_events::store::{EventStore, MemoryStore, SledOptions, SledStore};
 use retold_models::{
     Catalog, Timeouts,
@@ -23,6 +23,8 @@ pub(crate) struct World {
     catalog: Arc<Catalog>,
     /// The store that survives a restart, when it is in memory; else it is on the disk.
     memory: Option<Arc<MemoryStore>>,
+    /// Whether it was started as the program starts a server: with a key of secrets, and with a cage for tools.
+    is_whole: bool,
 }
 
 /// An answer that is not a stream.
@@ -73,6 +75,24 @@ impl World {
         Self::start(open(dir), None, Self::catalog(), config).await
     }
 
+    /// A world as the program starts it: on the disk, with a key of secrets beside its data, and with tools that run.
+    pub(crate) async fn whole(dir: &Path) -> Self {
+        let mut config = config();
+        config.data_dir.value = dir.to_owned();
+        // Where nothing keeps tools in they run all the same: these are the tests' own.
+        config.tool_uncaged.value = true;
+        Self::start_whole(config).await
+    }
+
+    async fn start_whole(config: Config) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let tools = Caged::new(&config, env!("CARGO_BIN_EXE_retold").into());
+        let server = Server::start(&config, Some(tools)).await.expect("the server starts");
+        let catalog = Arc::clone(server.catalog());
+        Self::enrol_echo(&catalog);
+        Self::of(server, catalog, config, None, true)
+    }
+
     /// A world over a store of the test's own, which does not survive a restart.
     pub(crate) async fn over(store: Arc<dyn EventStore>) -> Self {
         Self::start(store, None, Self::catalog(), config()).await
@@ -80,10 +100,14 @@ impl World {
 
     fn catalog() -> Arc<Catalog> {
         let catalog = Arc::new(Catalog::new(Vec::new(), Timeouts::default()));
+        Self::enrol_echo(&catalog);
+        catalog
+    }
+
+    fn enrol_echo(catalog: &Catalog) {
         let echo =
             ScriptedModel::from_fn(|prompt| Say::answer(&format!("echo: {}", last_text(prompt))));
         catalog.insert("test/echo", Arc::new(echo), model_info("test/echo"));
-        catalog
     }
 
     async fn start(
@@ -97,17 +121,30 @@ impl World {
         let server = Server::start_with(store, Arc::clone(&catalog), &config)
             .await
             .expect("the server starts");
+        Self::of(server, catalog, config, memory, false)
+    }
+
+    fn of(
+        server: Server,
+        catalog: Arc<Catalog>,
+        config: Config,
+        memory: Option<Arc<MemoryStore>>,
+        is_whole: bool,
+    ) -> Self {
         let base = format!("http://{}", server.address());
         let client =
             Client::builder().no_proxy().timeout(PATIENCE).build().expect("a plain client");
-        Self { server, base, client, config, catalog, memory }
+        Self { server, base, client, config, catalog, memory, is_whole }
     }
 
     /// Stops the server as if by SIGTERM with this deadline, and starts it on what it left.
     pub(crate) async fn restart(self, deadline: Duration) -> Self {
-        let Self { server, config, catalog, memory, .. } = self;
+        let Self { server, config, catalog, memory, is_whole, .. } = self;
         server.drain(deadline).await;
         server.stop().await;
+        if is_whole {
+            return Self::start_whole(config).await;
+        }
         let store = match &memory {
             Some(memory) => {
                 memory.reopen();

@@ -42,8 +42,10 @@ async fn a_call_that_needs_approval_is_asked_for_shown_and_decided() {
     assert_eq!(asks["tool_call"]["name"], "roll");
     assert_eq!(asks["tool_calls"][0]["tool_call_id"], "c1");
     assert_eq!(asks["otid"], asks["id"]);
-    let state = world.get(&format!("/v1/agents/{agent}")).await.ok();
-    assert_eq!(state["pending_approval"]["id"], asks["id"]);
+    let path = format!("/v1/agents/{agent}?include=agent.pending_approval");
+    assert_eq!(world.get(&path).await.ok()["pending_approval"]["id"], asks["id"]);
+    let unasked = world.get(&format!("/v1/agents/{agent}")).await.ok();
+    assert_eq!(unasked["pending_approval"], Value::Null);
 
     let refused = world.say(&agent, "Well?").await;
     assert_eq!(refused.status, 409);
@@ -73,8 +75,7 @@ async fn a_call_that_needs_approval_is_asked_for_shown_and_decided() {
         (&json!("error"), "Error: request to call tool denied. User reason: too loud")
     );
     assert_eq!(returned["step_id"], asks["step_id"]);
-    let state = world.get(&format!("/v1/agents/{agent}")).await.ok();
-    assert_eq!(state["pending_approval"], Value::Null);
+    assert_eq!(world.get(&path).await.ok()["pending_approval"], Value::Null);
     let history = world.get(&format!("/v1/agents/{agent}/messages")).await.ok();
     assert_eq!(
         kinds(&history)[1..],
@@ -100,9 +101,45 @@ async fn in_a_stream_of_tokens_a_request_for_approval_is_whole_and_shown_once() 
         .collect();
     assert_eq!(asks.len(), 1, "{shown}");
     assert_eq!(asks[0]["tool_call"]["arguments"], r#"{"sides":6}"#);
+    assert_eq!(asks[0]["tool_calls"], asks[0]["tool_call"], "a piece is about one call");
     let calls = shown.as_array().unwrap().iter();
     let calls = calls.filter(|it| it["message_type"] == "tool_call_message").count();
     assert_eq!(calls, 0, "what is asked for is not shown as called: {shown}");
+}
+
+#[tokio::test]
+async fn in_a_stream_of_tokens_each_call_that_is_asked_for_has_a_piece_and_a_number() {
+    let world = World::new().await;
+    let both = [("c1", "roll", r#"{"sides": 6}"#), ("c2", "roll", r#"{"sides": 8}"#)];
+    world.model("dice", [Say::calls(&both)]);
+    let tool = json!({ "source_code": SOURCE, "default_requires_approval": true });
+    let tool = world.post("/v1/tools/", tool).await.ok();
+    let request = json!({ "model": "test/dice", "tool_ids": [tool["id"]],
+        "include_base_tools": false, "parallel_tool_calls": true });
+    let agent = world.agent_with(request).await;
+    let body = json!({ "messages": [user("Roll!")], "stream_tokens": true, "background": true });
+    let path = format!("/v1/agents/{agent}/messages/stream");
+    let shown = world.stream(&path, body).await.rest().await;
+    let is_piece =
+        |event: &&crate::support::Event| event.json["message_type"] == "approval_request_message";
+    let pieces: Vec<&Value> = shown.iter().filter(is_piece).map(|event| &event.json).collect();
+    let told: Vec<(&str, &str)> = pieces
+        .iter()
+        .map(|it| (text(&it["tool_call"]["tool_call_id"]), text(&it["tool_call"]["arguments"])))
+        .collect();
+    assert_eq!(told, [("c1", r#"{"sides":6}"#), ("c2", r#"{"sides":8}"#)]);
+    assert!(pieces.iter().all(|it| it["tool_calls"] == it["tool_call"]));
+    assert!(pieces[0]["id"] == pieces[1]["id"] && pieces[0]["otid"] == pieces[1]["otid"]);
+    let numbers: Vec<u64> = pieces.iter().filter_map(|it| it["seq_id"].as_u64()).collect();
+    assert_eq!(numbers[1], numbers[0] + 1);
+
+    let rest = json!({ "starting_after": numbers[0], "include_pings": false });
+    let path = format!("/v1/runs/{}/stream", text(&pieces[0]["run_id"]));
+    let rest = world.stream(&path, rest).await.rest().await;
+    assert_eq!(rest[0].json, *pieces[1], "a cursor may stand between them");
+    let history = world.get(&format!("/v1/agents/{agent}/messages")).await.ok();
+    let asks = &history[history.as_array().map_or(0, Vec::len) - 1];
+    assert_eq!(asks["tool_calls"].as_array().map(Vec::len), Some(2), "in the history they are one");
 }
 
 #[tokio::test]

@@ -400,6 +400,11 @@ async fn calls_of_a_tool_can_be_made_to_wait_for_a_person() {
     refused(world.patch(&path("buy"), json!(null)).await, 422);
     refused(world.patch(&path("buy"), json!({ "requires_approval": true, "odd": 1 })).await, 422);
     refused(world.patch(&path("byu"), json!({ "requires_approval": true })).await, 404);
+    make(&world, "lend").await;
+    let state = world.patch(&path("lend"), json!({ "requires_approval": true })).await.ok();
+    assert_eq!(asking(&state), ["buy", "lend"], "also before the agent has it");
+    let query = format!("{}?requires_approval=false", path("lend"));
+    world.patch(&query, json!(null)).await.ok();
 
     let asks = json!({ "source_code": source("sell"), "default_requires_approval": true });
     let tool = world.post("/v1/tools", asks).await.ok();

@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore};
 
 pub use child::child_main;
+pub(crate) use child::{Attendance, said};
 pub use interpreter::Python;
 pub use job::{Job, Language, Outcome, Requirement, Status};
 pub use layer::Layer;

@@ -91,6 +91,7 @@ impl Actor for AgentActor {
             Message::GraceOver { run, attempt } => live.grace_over(run, attempt).await,
             Message::CallbackSent { run, result } => live.callback_sent(run, result).await,
             Message::Interrupt => live.interrupt(),
+            Message::DenyExpired => live.deny_all_expired().await,
             Message::Diverged => return Err(Diverged.into()),
             Message::Sleep => {
                 live.save().await;

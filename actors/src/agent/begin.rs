@@ -50,6 +50,7 @@ impl Live {
                 request: send.request,
                 decisions: send.decisions,
                 client_tools: send.client_tools,
+                asked_by: send.asked_by,
             }),
         );
         self.permits.insert(run, permits);
@@ -184,6 +185,7 @@ impl Live {
             run,
             attempt,
             request: open.request.clone(),
+            depth: open.asked_by.map_or(0, |by| by.depth),
             shared: self.shared.clone(),
             actor: self.actor.clone(),
             token: token.clone(),

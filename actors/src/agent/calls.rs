@@ -113,11 +113,20 @@ impl Live {
         });
         self.resolve_draft(&mut draft, run, returns, Resolution::Client);
         self.recompile_after(&mut draft, run, &held, &effects);
-        let view = if terminal {
-            self.end_run(&mut draft, run, EndStatus::Completed, StopReason::ToolRule, None);
-            None
-        } else {
-            self.begin_step(&mut draft, run)
+        // To make calls that waited counts as a step of those that a request may take.
+        let out_of_steps =
+            self.state.open_runs.get(&run).is_some_and(|open| open.request.max_steps <= 1);
+        let stop = match (terminal, out_of_steps) {
+            (true, _) => Some(StopReason::ToolRule),
+            (false, true) => Some(StopReason::MaxSteps),
+            (false, false) => None,
+        };
+        let view = match stop {
+            Some(stop_reason) => {
+                self.end_run(&mut draft, run, EndStatus::Completed, stop_reason, None);
+                None
+            }
+            None => self.begin_step(&mut draft, run),
         };
         self.queue_step(permit, draft, held, effects, next, view);
         Ok(())

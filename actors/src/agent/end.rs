@@ -38,7 +38,8 @@ pub(super) struct CancelWait {
 }
 
 impl Live {
-    /// Cancels runs, all open ones where none is named. Answers once each has ended.
+    /// Cancels runs; where none is named, all open ones and those that ended with calls which wait. Answers once each has
+    /// ended.
     pub(super) async fn cancel(
         &mut self,
         runs: Option<Vec<RunId>>,
@@ -62,7 +63,9 @@ impl Live {
         let permit = self.shared.log.reserve().await;
         let mut draft = self.draft();
         let mut trip = Vec::new();
-        self.deny_cancelled(&mut draft, named.then_some(&targets));
+        let denied = self.deny_cancelled(&mut draft, named.then_some(&targets));
+        wait.outcomes.retain(|(run, _)| !denied.contains(run));
+        wait.outcomes.extend(denied.into_iter().map(|run| (run, CancelOutcome::Cancelled)));
         for run in targets {
             let Some(open) = self.state.open_runs.get(&run) else { continue };
             let (requested, waits) = (open.cancel_requested, open.started.is_none());

@@ -190,6 +190,13 @@ pub(super) struct Draft {
     pub(super) callbacks: Vec<RunRow>,
 }
 
+impl Draft {
+    /// Whether nothing has happened.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
 impl Live {
     pub(crate) fn new(
         shared: Shared,

@@ -7,12 +7,13 @@ use retold_events::{
     agent::Event,
     run::{CallsResolved, Decision, Input, Resolution, RunError},
 };
-use retold_snapshots::Thread;
+use retold_snapshots::{Thread, run::OpenRun};
 
 use super::{Live, live::Draft};
 use crate::{
     Refusal, prompt,
     run::Prepared,
+    tool::caller::Caller,
     turn::{HeldCalls, denied},
 };
 
@@ -30,11 +31,19 @@ impl Live {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let conversation = send.request.conversation;
-        let taken =
-            self.state.open_runs.values().any(|run| run.request.conversation == conversation);
-        let Some(thread) = self.state.threads.get(&conversation).filter(|_| !taken) else {
+        let Some(thread) = self.state.threads.get(&conversation) else { return Ok(()) };
+        let of_thread = |run: &&OpenRun| run.request.conversation == conversation;
+        let open: Vec<&OpenRun> = self.state.open_runs.values().filter(of_thread).collect();
+        if !open.is_empty() {
+            if let Some(pending) = thread.pending() {
+                send.decisions = named_by_call(pending, std::mem::take(&mut send.decisions));
+            }
+            // The answer is kept in case the one before it comes to nothing.
+            if send.input.is_empty() && open.iter().any(|run| repeats(&send.decisions, run)) {
+                send.input.push(self.go_on(now));
+            }
             return Ok(());
-        };
+        }
         match thread.pending().filter(|pending| !self.has_expired(pending, now)) {
             Some(pending) if send.decisions.is_empty() => {
                 Err(Refusal::PendingApproval { request: pending.id })
@@ -83,6 +92,20 @@ impl Live {
         }
     }
 
+    /// Denies what waits for too long, in every thread whose next run does not do so itself.
+    pub(super) async fn deny_all_expired(&mut self) {
+        let permit = self.shared.log.reserve().await;
+        let mut draft = self.draft();
+        let free = |it: &Option<ConversationId>| self.state.running(*it).is_none();
+        let threads: Vec<_> = self.state.threads.keys().copied().filter(free).collect();
+        for conversation in threads {
+            self.deny_expired(&mut draft, conversation);
+        }
+        if !draft.is_empty() {
+            self.queue(permit, draft, None, |_| ());
+        }
+    }
+
     /// Gives calls that nobody decided a return that says so. Nothing of theirs was made.
     pub(super) fn deny(
         &mut self,
@@ -111,19 +134,24 @@ impl Live {
         self.record(draft, Some(run), Event::CallsResolved(resolved));
     }
 
-    /// Denies what waits where a cancel means it: all of the agent, or the run that asked by its name. A run that answers
-    /// is cancelled itself, and what it has made is closed with it.
-    pub(super) fn deny_cancelled(&mut self, draft: &mut Draft, named: Option<&BTreeSet<RunId>>) {
+    /// Denies what waits where a cancel means it: all of the agent, or the run that asked by its name; gives the runs that
+    /// asked. A run that answers is cancelled itself, and what it has made is closed with it.
+    pub(super) fn deny_cancelled(
+        &mut self,
+        draft: &mut Draft,
+        named: Option<&BTreeSet<RunId>>,
+    ) -> BTreeSet<RunId> {
         let meant = |(conversation, thread): (&Option<ConversationId>, &Thread)| {
             let asked = thread.pending()?.run?;
             let is_meant = named.is_none_or(|named| named.contains(&asked));
             let is_answered = self.state.running(*conversation).is_some();
-            (is_meant && !is_answered).then_some(*conversation)
+            (is_meant && !is_answered).then_some((*conversation, asked))
         };
-        let conversations: Vec<_> = self.state.threads.iter().filter_map(meant).collect();
-        for conversation in conversations {
-            self.deny(draft, conversation, Resolution::Cancelled);
+        let meant: Vec<_> = self.state.threads.iter().filter_map(meant).collect();
+        for (conversation, _) in &meant {
+            self.deny(draft, *conversation, Resolution::Cancelled);
         }
+        meant.into_iter().map(|(_, asked)| asked).collect()
     }
 
     /// The calls that a run answers, as its turn begins; `None` when it answers none.
@@ -158,7 +186,7 @@ impl Live {
         let window = self.state.config.model.context_window as usize;
         Ok(Some(HeldCalls {
             step,
-            timezone: self.state.config.timezone.clone(),
+            caller: Caller::of(&self.state),
             calls: calls.map(|call| (call.clone(), decision(call))).collect(),
             tools: self.state.tools.clone(),
             return_limit: RETURN_CHARACTERS.max(window * 4 / 5),
@@ -211,11 +239,23 @@ fn matching(pending: &Stored, decisions: &[Decision]) -> Result<(), String> {
     Err(format!("Invalid tool call IDs. Expected {expected:?}, but received {received:?}"))
 }
 
-/// Whether the calls were decided a moment ago: the same answer came twice.
+/// Whether the calls were decided a moment ago: the same answer came twice. An older client names the message that asked:
+/// nothing waits in the thread, so what that asked for was decided.
 fn were_answered(thread: &Thread, decisions: &[Decision]) -> bool {
-    let returned = |id: &str| {
-        let last = thread.context.iter().rev().take(REPEATED_WITHIN);
-        last.flat_map(|message| &message.tool_returns).any(|returned| returned.call_id == id)
+    let waits = thread.pending().map(|pending| pending.id);
+    let was_decided = |id: &str| {
+        let mut last = thread.context.iter().rev().take(REPEATED_WITHIN);
+        last.any(|message| {
+            let asked = message.role == Role::Approval && message.id.to_string() == id;
+            (asked && waits != Some(message.id))
+                || message.tool_returns.iter().any(|returned| returned.call_id == id)
+        })
     };
-    decisions.iter().all(|decision| returned(decision.call_id()))
+    decisions.iter().all(|decision| was_decided(decision.call_id()))
+}
+
+/// Whether a run that has not ended brought the same answer.
+fn repeats(decisions: &[Decision], run: &OpenRun) -> bool {
+    let brought = |id: &str| run.decisions.iter().any(|decision| decision.call_id() == id);
+    !decisions.is_empty() && decisions.iter().all(|decision| brought(decision.call_id()))
 }

@@ -1,10 +1,10 @@
 //! Changes of an agent's configuration and memory, and the system message that follows from them.
 
 use retold_events::{
-    BlockId, ConversationId, Message as Stored, MessageId, ToolId,
+    BlockId, ConversationId, Message as Stored, MessageId, Secret, ToolId,
     agent::{
         BlockAttached, BlockDetached, BlockVersion, Configured, ContextReplaced, Deleted, Event,
-        SystemCompiled, ToolAttached, ToolDetached,
+        SecretsSet, SystemCompiled, ToolAttached, ToolDetached,
     },
 };
 use retold_snapshots::{agent::State, query};
@@ -40,6 +40,7 @@ impl Live {
         if let Some(config) = patch.config.filter(|config| *config != *self.state.config) {
             self.record(&mut draft, None, Event::Configured(Configured { config }));
         }
+        self.replace_secrets(&mut draft, patch.secrets);
         self.replace_blocks(&mut draft, patch.blocks.as_deref());
         self.replace_tools(&mut draft, patch.tools.as_deref());
         if let Some(messages) = context {
@@ -165,6 +166,13 @@ impl Live {
         }
         for tool in minus(tools, &self.state.tools) {
             self.record(draft, None, Event::ToolAttached(ToolAttached { tool }));
+        }
+    }
+
+    fn replace_secrets(&mut self, draft: &mut Draft, secrets: Option<Vec<Secret>>) {
+        let Some(secrets) = secrets else { return };
+        if !self.state.secrets.iter().map(|held| &held.secret).eq(&secrets) {
+            self.record(draft, None, Event::SecretsSet(SecretsSet { secrets }));
         }
     }
 

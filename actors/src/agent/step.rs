@@ -241,7 +241,8 @@ impl Live {
             return (self.asking(draft, run, done), Some(StopReason::RequiresApproval));
         }
         let config = &self.state.config;
-        let out_of_steps = open.steps >= open.request.max_steps;
+        let resumed = u32::from(!open.decisions.is_empty());
+        let out_of_steps = open.steps.saturating_add(resumed) >= open.request.max_steps;
         let mut messages = Vec::new();
         let calls: Vec<ToolCall> = done.executed.iter().map(|(call, _)| call.clone()).collect();
         let mut called = open.tools_called.clone();
@@ -400,7 +401,9 @@ impl Live {
     }
 
     pub(super) fn show_message(&mut self, draft: &mut Draft, run: RunId, message: Stored) {
-        let span = wire_parts(&message);
+        let piecewise =
+            self.state.open_runs.get(&run).is_some_and(|open| open.request.stream_tokens);
+        let span = wire_parts(&message, piecewise);
         if span > 0 {
             self.show(draft, run, Output::Message { message, span });
         }
@@ -414,8 +417,12 @@ pub(super) struct Effects {
     pub(super) new_blocks: Vec<NewBlock>,
 }
 
-/// Messages on the wire that a stored one takes: each reasoning part, the text, the calls.
-pub(crate) fn wire_parts(message: &Stored) -> u32 {
+/// Messages on the wire that a stored one takes: each reasoning part, the text, the calls. In a stream of tokens, calls that
+/// are asked for take one each, since a piece of such a stream is about one call.
+pub(crate) fn wire_parts(message: &Stored, piecewise: bool) -> u32 {
+    if message.role == Role::Approval && piecewise {
+        return u32::try_from(message.tool_calls.len()).unwrap_or(u32::MAX).max(1);
+    }
     if message.role != Role::Assistant {
         return 1;
     }

@@ -5,13 +5,13 @@ use std::{collections::HashSet, sync::Arc};
 use futures_util::{Stream, StreamExt as _, stream};
 use retold_events::{
     AgentId, BlockId, Message as Stored, MessageId, NewEvent, Seq, StreamId, Timestamp,
-    agent::{Config, Created, Event},
+    agent::{Config, Created, Event, SecretsSet},
     block::{Author, Block},
     codec::Event as _,
     log::Ticket,
     store::{Append, Commit},
 };
-use retold_snapshots::agent::{State, project};
+use retold_snapshots::agent::{State, apply_and_project, project};
 use tokio::sync::oneshot;
 
 use super::{AT_ONCE, AgentView, Host};
@@ -49,6 +49,7 @@ impl Host {
         let mut seen: Vec<Seen> = made.iter().map(NewBlock::seen).collect();
         seen.extend(existing);
         let id = AgentId::from_uuid(shared.options.ids.next(now));
+        let secrets = new.secrets.map_or_else(|| Ok(Vec::new()), |seal| seal(id))?;
         let mut config = self.filled(new.config, now);
         let given: Vec<_> = new.tools.iter().filter_map(|&id| shared.tools.get(id)).collect();
         approval::add_defaults(&mut config.tool_rules, given.iter().map(|known| &**known));
@@ -59,12 +60,16 @@ impl Host {
             tools: new.tools,
             compiled_from: agent::versions(&seen),
         };
-        let state = State::created(id, now, &created);
+        let mut state = State::created(id, now, &created);
         let event = Event::Created(created);
         commit.rows.extend(project(&state, now, &event));
-        let stream = StreamId::Agent(id);
-        let events = vec![new_event(&event, now, &shared.options)];
-        commit.appends.push(Append { stream, expected: Seq(0), events });
+        let mut events = vec![new_event(&event, now, &shared.options)];
+        if !secrets.is_empty() {
+            let event = Event::SecretsSet(SecretsSet { secrets });
+            commit.rows.extend(apply_and_project(&mut state, now, &event));
+            events.push(new_event(&event, now, &shared.options));
+        }
+        commit.appends.push(Append { stream: StreamId::Agent(id), expected: Seq(0), events });
         let (sender, durable) = oneshot::channel();
         let ticket = shared.log.submit(permit, commit, move |answer| drop(sender.send(answer)));
         for block in made {

@@ -21,6 +21,7 @@ use retold_events::{
     AgentId, EventType, Position, Record, RunId, Seq, StreamId, Timestamp, agent, block,
     codec::{DecodeError, Event as _},
     log::Watch,
+    mcp,
     store::{EventStore, StoreError},
     tool,
 };
@@ -82,6 +83,8 @@ pub enum Fact {
     Block(block::Event),
     /// To a tool that a user made.
     Tool(tool::Event),
+    /// To an MCP server that a user made known.
+    McpServer(mcp::Event),
     /// Something this program cannot read. It hides no other event.
     Unreadable {
         /// The number of its type.
@@ -103,6 +106,7 @@ impl From<Record> for LogEvent {
             StreamId::Agent(_) => agent::Event::decode(&record.encoded).map(Fact::Agent),
             StreamId::Block(_) => block::Event::decode(&record.encoded).map(Fact::Block),
             StreamId::Tool(_) => tool::Event::decode(&record.encoded).map(Fact::Tool),
+            StreamId::McpServer(_) => mcp::Event::decode(&record.encoded).map(Fact::McpServer),
         };
         let fact = fact.unwrap_or_else(unreadable);
         let Record { stream, seq, position, id, causation, run, at, .. } = record;

@@ -7,7 +7,7 @@ use retold_events::{AgentId, Timestamp};
 use super::{Host, ToolView};
 use crate::{
     Job, Ran, Refusal,
-    tool::{Source, output},
+    tool::{Source, caller::Caller, output},
     toolbox::NO_RUNNER,
 };
 
@@ -50,9 +50,16 @@ impl Host {
             )));
         };
         let known = self.0.shared.tools.get(*id).ok_or_else(missing)?;
+        let cut = |text: String| output::cut(&text, known.return_char_limit).into_owned();
+        if let (Some(server), Some(remote)) = (known.server_name(), known.remote_name()) {
+            let ran = self.0.mcp.call(server, remote, &arguments, self.fresh_key().0).await;
+            return Ok(Ran { result: ran.result.map(cut), ..ran });
+        }
         let Some(Source { language, text, requirements }) = self.tool_source(*id).await? else {
             return Err(Refusal::Invalid(format!("{name} has no source that could be run here")));
         };
+        let (caller, shared) = (Caller::of(&view.state), &self.0.shared);
+        let agent_state = caller.seen_by(&text, &shared.log, &shared.blocks, &shared.tools).await?;
         let ran = self
             .run_job(Job {
                 name: known.name.clone(),
@@ -61,12 +68,14 @@ impl Host {
                 arguments,
                 requirements,
                 environment: BTreeMap::new(),
+                secrets: caller.secrets(),
                 agent: Some(agent),
+                project: view.state.config.project_id.clone(),
+                agent_state,
                 key: self.fresh_key().0,
                 network: known.may_use_network(),
             })
             .await?;
-        let cut = |text: String| output::cut(&text, known.return_char_limit).into_owned();
         Ok(Ran { result: ran.result.map(cut), ..ran })
     }
 }

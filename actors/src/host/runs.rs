@@ -23,6 +23,7 @@ use crate::{
     agent::{self, Message, Permits},
     hub::Follow,
     run::{CancelOutcome, NewMessage, Prepared, Send as SendRun, Sent},
+    talk::LONGEST_CANCEL,
 };
 
 /// Bytes of text counted on the thread that asks: some 100 microseconds.
@@ -56,8 +57,8 @@ impl Host {
         }
         let options = &self.0.shared.options;
         let input = self.prepare(std::mem::take(&mut send.messages)).await?;
-        let SendRun { messages: _, decisions, client_tools, request } = send;
-        let prepared = Prepared { input, decisions, client_tools, request };
+        let SendRun { messages: _, decisions, client_tools, asked_by, request } = send;
+        let prepared = Prepared { input, decisions, client_tools, asked_by, request };
         let hold = self.0.directory.wake(agent).await?;
         let server = self
             .0
@@ -99,8 +100,8 @@ impl Host {
         counted.map_err(|_| Refusal::Draining)
     }
 
-    /// Cancels runs of an agent, all open ones where none is named. Answers once each has ended durably. An empty
-    /// answer means that nothing was under way.
+    /// Cancels runs of an agent, all open ones where none is named. Answers once each has ended durably, and the runs of
+    /// other agents that it waited for have, too. An empty answer means that nothing was under way.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -110,7 +111,11 @@ impl Host {
         runs: Option<Vec<RunId>>,
     ) -> Result<Vec<(RunId, CancelOutcome)>, Refusal> {
         let asked = Instant::now();
+        let asked_others = self.0.shared.toolbox.talk().over(agent, runs.as_deref());
         let outcomes = self.ask(agent, |reply| Message::Cancel(runs, reply)).await?;
+        if tokio::time::timeout(LONGEST_CANCEL, asked_others).await.is_err() {
+            tracing::warn!(%agent, "runs that a cancelled one had asked for have not ended yet");
+        }
         if outcomes.iter().any(|(_, outcome)| matches!(outcome, CancelOutcome::Cancelled)) {
             self.0.shared.metrics.cancelled(asked);
         }

@@ -2,7 +2,8 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use retold_events::{AgentId, log::Log, store::Commit};
+use retold_events::{AgentId, Timestamp, log::Log, store::Commit};
+use retold_snapshots::query;
 use tokio::sync::mpsc;
 
 use super::{Host, WeakHost};
@@ -15,6 +16,10 @@ use crate::{
 /// Pause before an agent that could not be recovered is tried again: a disk that hangs for a moment is often back within
 /// a second. Each further pause is four times as long, up to the longest.
 const RECOVER_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Pause between looks for calls that nobody decided about. A week is the usual bound, so half a minute more is nothing.
+const DENY_EVERY: Duration = Duration::from_secs(30);
+/// Agents that are woken for it at a time; the others have their turn half a minute later.
+const DENIED_AT_ONCE: usize = 1000;
 /// A disk that is away for longer needs a person.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -37,6 +42,25 @@ impl Host {
         }
         // What is durable is shown a moment later, and in order: whoever reads a stream is to hear its end.
         let _ = self.0.shared.log.append(Commit::default()).await;
+    }
+
+    /// Has every agent deny the calls that have waited for too long.
+    async fn deny_expired(&self) -> Result<(), Refusal> {
+        let options = &self.0.shared.options;
+        let waited = i64::try_from(options.approval_timeout.as_micros()).unwrap_or(i64::MAX);
+        let by = options.clock.now().as_micros().saturating_sub(waited);
+        let by = Timestamp::from_micros(by);
+        let waiting = self.read(move |store| Ok(query::waiting(store, by, DENIED_AT_ONCE))).await?;
+        for agent in waiting.map_err(|error| Refusal::Storage(error.to_string()))? {
+            match self.0.directory.wake(agent).await {
+                // An agent that is gone has nothing that waits.
+                Ok(hold) => drop(hold.tell(Message::DenyExpired)),
+                Err(refusal) => {
+                    tracing::warn!(%agent, %refusal, "calls that wait for too long could not be denied");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends once no turn is under way.
@@ -65,6 +89,18 @@ pub(super) async fn keep_room(host: WeakHost) {
         let Some(host) = host.revive() else { return };
         host.make_room();
         host.0.pasts.forget_idle();
+    }
+}
+
+/// Denies calls that have waited for a person or for the client for too long, so that nobody finds a conversation that is
+/// stuck.
+pub(super) async fn deny_expired(host: WeakHost) {
+    loop {
+        tokio::time::sleep(DENY_EVERY).await;
+        let Some(host) = host.revive() else { return };
+        if let Err(refusal) = host.deny_expired().await {
+            tracing::warn!(%refusal, "calls that wait for too long could not be looked for");
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use imbl::Vector;
 use retold_events::{Message, RunId, StepId, Timestamp, ToolId, agent::Config, run::ClientTool};
 use retold_snapshots::agent::State;
 
+use crate::tool::caller::Caller;
+
 /// What a turn works on. Nothing in it is copied history.
 #[derive(Debug, Clone)]
 pub(crate) struct StepView {
@@ -30,6 +32,8 @@ pub(crate) struct StepView {
     /// Names of the tools the run has called.
     pub(crate) tools_called: Vec<String>,
     pub(crate) config: Arc<Config>,
+    /// What its tools get of the agent.
+    pub(crate) caller: Caller,
 }
 
 impl StepView {
@@ -52,6 +56,7 @@ impl StepView {
             client_tools: Arc::clone(&open.client_tools),
             tools_called: open.tools_called.clone(),
             config: state.config.clone(),
+            caller: Caller::of(state),
         })
     }
 

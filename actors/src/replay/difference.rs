@@ -56,7 +56,7 @@ pub(super) fn of_steps(recorded: &StepRow, replayed: &StepRow) -> Option<Differe
 pub(super) fn of_runs(recorded: &RunRow, replayed: &RunRow) -> Option<Difference> {
     first_difference!(RunRow, recorded, replayed;
         id agent request created_at status stop_reason error interrupted usage steps context_tokens completed_at ttft_ns
-        total_ns messages callback tools_called)
+        total_ns messages callback tools_called asked_by)
 }
 
 /// Two texts cut to where they begin to differ.

@@ -69,7 +69,7 @@ impl Outputs {
             && resolved.run == self.run
             && state.open_runs.contains_key(&self.run)
         {
-            self.whole_message(place, Some(resolved.step), &resolved.message);
+            self.whole_message(place, Some(resolved.step), &resolved.message, false);
         }
         if let Event::ContextCompacted(compacted) = event
             && compacted.summary.run == Some(self.run)
@@ -103,7 +103,7 @@ impl Outputs {
                 Role::System | Role::User | Role::Summary => false,
             };
             if whole {
-                self.whole_message(place, step, message);
+                self.whole_message(place, step, message, piecewise);
             }
             if piecewise && message.role == Role::Assistant {
                 let what = (message.id, Told::of(message, state.config.agent_type));
@@ -117,12 +117,18 @@ impl Outputs {
         let piecewise =
             state.open_runs.get(&self.run).is_some_and(|open| open.request.stream_tokens);
         if let Some(said) = called.said.as_ref().filter(|_| !piecewise) {
-            self.whole_message(place, Some(called.step), &said.message);
+            self.whole_message(place, Some(called.step), &said.message, piecewise);
         }
     }
 
-    fn whole_message(&mut self, place: Place, step: Option<StepId>, message: &Message) {
-        let span = wire_parts(message);
+    fn whole_message(
+        &mut self,
+        place: Place,
+        step: Option<StepId>,
+        message: &Message,
+        piecewise: bool,
+    ) {
+        let span = wire_parts(message, piecewise);
         if span > 0 {
             let what = Output::Message { message: message.clone(), span };
             self.whole.push(Shown { place, step, what });

@@ -151,6 +151,7 @@ impl Prompts {
             | Event::BlockDetached(_)
             | Event::ToolAttached(_)
             | Event::ToolDetached(_)
+            | Event::SecretsSet(_)
             | Event::ContextReplaced(_)
             | Event::Deleted(_)
             | Event::RunAccepted(_)

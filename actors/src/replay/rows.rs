@@ -100,6 +100,7 @@ impl Rows {
             | Event::BlockDetached(_)
             | Event::ToolAttached(_)
             | Event::ToolDetached(_)
+            | Event::SecretsSet(_)
             | Event::SystemCompiled(_)
             | Event::ContextReplaced(_)
             | Event::Deleted(_)

@@ -2,10 +2,13 @@
 //!
 //! Their ids have the form of all ids and lie before every id that a clock can give, in the order of this list.
 
+mod table;
+
 use retold_events::{ToolId, agent::AgentType};
 use retold_models::ToolSchema;
 use serde_json::{Map, Value, json, value::to_raw_value};
-use uuid::Uuid;
+
+use self::table::BUILTINS;
 
 /// A tool that comes with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,19 @@ pub enum BuiltinKind {
     ConversationSearch,
     /// Edits a memory block.
     Memory(MemoryTool),
+    /// Sends to other agents.
+    Talk(TalkTool),
+}
+
+/// The ways to send to other agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TalkTool {
+    /// `send_message_to_agent_and_wait_for_reply`: one agent, whose answer is returned.
+    Ask,
+    /// `send_message_to_agents_matching_tags`: several, whose answers are returned.
+    AskMatching,
+    /// `send_message_to_agent_async`: one agent; nothing is waited for.
+    Tell,
 }
 
 /// The ways to edit a memory block.
@@ -85,6 +101,13 @@ pub fn base_tools(agent_type: AgentType) -> Vec<ToolId> {
     names.iter().filter_map(|name| by_name(name)).map(|tool| tool.id).collect()
 }
 
+/// The tools with which agents send to one another, in the order an agent gets them.
+#[must_use]
+pub fn multi_agent_tools() -> Vec<ToolId> {
+    let talks = |tool: &&BuiltinTool| matches!(tool.kind, BuiltinKind::Talk(_));
+    BUILTINS.iter().filter(talks).map(|tool| tool.id).collect()
+}
+
 /// A built-in tool as a model is offered it.
 ///
 /// `heartbeat` adds the required boolean `request_heartbeat`, with which agents of the older types say that they want
@@ -118,150 +141,6 @@ pub(super) fn add_heartbeat(parameters: &mut Map<String, Value>) {
         required.push(json!("request_heartbeat"));
     }
 }
-
-const fn id(number: u128) -> ToolId {
-    ToolId::from_uuid(Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0000 | number))
-}
-
-static BUILTINS: [BuiltinTool; 7] = [
-    BuiltinTool {
-        id: id(1),
-        name: "send_message",
-        tool_type: "letta_core",
-        description: "Say something to the user. Nothing else you write reaches them.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "message": {"type": "string", "description": "What the user will read. Any language, emoji included."}
-            },
-            "required": ["message"]
-        }"#,
-        parallel: false,
-        kind: BuiltinKind::SendMessage,
-    },
-    BuiltinTool {
-        id: id(2),
-        name: "conversation_search",
-        tool_type: "letta_core",
-        description: "Find earlier messages of this conversation, including those no longer in your context. Every \
-            argument narrows the search and may be left out; without a query you get the latest messages. Newest first.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "query": {"type": "string", "description": "Words that the message contains, in any order and case."},
-                "roles": {
-                    "type": "array",
-                    "items": {"type": "string", "enum": ["assistant", "user", "tool"]},
-                    "description": "Whose messages to look at. Everybody's when left out."
-                },
-                "limit": {"type": "integer", "description": "How many messages to return at most. 5 when left out."},
-                "start_date": {
-                    "type": "string",
-                    "description": "Only messages from this moment on: '2025-03-14' or '2025-03-14T09:30', in your time zone."
-                },
-                "end_date": {
-                    "type": "string",
-                    "description": "Only messages up to this moment, in the form of start_date. A date without a time means all of that day."
-                }
-            },
-            "required": []
-        }"#,
-        parallel: true,
-        kind: BuiltinKind::ConversationSearch,
-    },
-    BuiltinTool {
-        id: id(3),
-        name: "core_memory_append",
-        tool_type: "letta_memory_core",
-        description: "Write a new line at the end of one of your memory blocks. Returns the block's new value.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "label": {"type": "string", "description": "Label of the block to write to."},
-                "content": {"type": "string", "description": "The text to add."}
-            },
-            "required": ["label", "content"]
-        }"#,
-        parallel: false,
-        kind: BuiltinKind::Memory(MemoryTool::CoreAppend),
-    },
-    BuiltinTool {
-        id: id(4),
-        name: "core_memory_replace",
-        tool_type: "letta_memory_core",
-        description: "Replace a text in one of your memory blocks wherever it occurs there. Returns the block's new \
-            value. An empty new_content deletes the text.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "label": {"type": "string", "description": "Label of the block to change."},
-                "old_content": {"type": "string", "description": "The text to replace, exactly as it stands in the block."},
-                "new_content": {"type": "string", "description": "The text that takes its place."}
-            },
-            "required": ["label", "old_content", "new_content"]
-        }"#,
-        parallel: false,
-        kind: BuiltinKind::Memory(MemoryTool::CoreReplace),
-    },
-    BuiltinTool {
-        id: id(5),
-        name: "memory_insert",
-        tool_type: "letta_sleeptime_core",
-        description: "Add lines to one of your memory blocks, at its end or after a given line. Returns the block's \
-            new value.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "label": {"type": "string", "description": "Label of the block to write to."},
-                "new_string": {"type": "string", "description": "The text to add, without line numbers."},
-                "insert_line": {
-                    "type": "integer",
-                    "default": -1,
-                    "description": "The line after which the text goes: 0 puts it first, -1 puts it last. -1 when left out."
-                }
-            },
-            "required": ["label", "new_string"]
-        }"#,
-        parallel: false,
-        kind: BuiltinKind::Memory(MemoryTool::Insert),
-    },
-    BuiltinTool {
-        id: id(6),
-        name: "memory_replace",
-        tool_type: "letta_sleeptime_core",
-        description: "Replace a text that occurs exactly once in one of your memory blocks. Take in enough of what is \
-            around it to be unmistakable. Returns the block's new value. An empty new_string deletes the text.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "label": {"type": "string", "description": "Label of the block to change."},
-                "old_string": {"type": "string", "description": "The text to replace, exactly as it stands in the block, without line numbers."},
-                "new_string": {"type": "string", "description": "The text that takes its place, without line numbers."}
-            },
-            "required": ["label", "old_string", "new_string"]
-        }"#,
-        parallel: false,
-        kind: BuiltinKind::Memory(MemoryTool::Replace),
-    },
-    BuiltinTool {
-        id: id(7),
-        name: "memory_rethink",
-        tool_type: "letta_sleeptime_core",
-        description: "Rewrite one of your memory blocks from its first to its last line, for changes too large for \
-            other tools: reordering, condensing, merging what is new. A label that does not exist yet makes a new \
-            block. Returns the block's new value.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "label": {"type": "string", "description": "Label of the block to rewrite or to make."},
-                "new_memory": {"type": "string", "description": "The whole new value. What it leaves out is forgotten."}
-            },
-            "required": ["label", "new_memory"]
-        }"#,
-        parallel: false,
-        kind: BuiltinKind::Memory(MemoryTool::Rethink),
-    },
-];
 
 #[cfg(test)]
 mod tests {

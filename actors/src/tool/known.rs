@@ -14,6 +14,7 @@ use super::{
     BuiltinTool, RETURN_CHAR_LIMIT,
     builtin::{self, BuiltinKind, add_heartbeat},
 };
+use crate::mcp;
 
 /// A client's word that repeating a call does no harm: after a crash it may be made again.
 const IDEMPOTENT: &str = "retold:idempotent";
@@ -104,10 +105,28 @@ impl Known {
         }
     }
 
+    /// The MCP server it is one of.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        match &self.kind {
+            KnownKind::Made(Kind::ExternalMcp { server_name, .. }) => Some(server_name),
+            KnownKind::Made(Kind::Custom { .. }) | KnownKind::Builtin(_) => None,
+        }
+    }
+
+    /// The name it has on its MCP server.
+    #[must_use]
+    pub fn remote_name(&self) -> Option<&str> {
+        match &self.kind {
+            KnownKind::Made(Kind::ExternalMcp { remote_name, .. }) => Some(remote_name),
+            KnownKind::Made(Kind::Custom { .. }) | KnownKind::Builtin(_) => None,
+        }
+    }
+
     /// Whether a call may be made again when nobody knows what came of it.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.has_tag(IDEMPOTENT)
+        self.has_tag(IDEMPOTENT) || self.server_name().is_some() && self.has_tag(mcp::IDEMPOTENT)
     }
 
     /// Whether its calls may use the network.

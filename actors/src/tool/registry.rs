@@ -9,6 +9,7 @@
 //! looks an id up that names nothing passes over it, so no agent has to be written. A new tool of the old name has a new
 //! id, so no agent gets it unasked.
 
+pub(crate) mod batch;
 mod table;
 
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

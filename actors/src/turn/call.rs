@@ -150,7 +150,8 @@ impl Turn {
         let Called { answer, finish, usage, mut tail } = called;
         let tokens = answer_tokens(&answer);
         let usage = usage.unwrap_or_else(|| estimated_usage(view, tokens));
-        let mut plans = Plans::of(self, view, offer, &answer);
+        let kept = if offer.one_call { 1 } else { answer.calls.len() };
+        let mut plans = Plans::of(self, view, offer, &answer.calls[..kept.min(answer.calls.len())]);
         let (called, invalid_call) = (std::mem::take(&mut plans.called), plans.invalid_call);
         let done = |answer, executed, called, timing, tail| StepDone {
             answer,
@@ -181,7 +182,7 @@ impl Turn {
         let made = tokio::select! {
             biased;
             () = self.token.cancelled() => return Err(Cut::Cancelled(Box::new((answer, tail)))),
-            made = self.make(view.step, &view.config.timezone, plans.planned) => made?,
+            made = self.make(view.step, &view.caller, plans.planned) => made?,
         };
         self.stop_the_clock(&mut timing, tools_began);
         Ok(done(answer, made, called, timing, tail))
@@ -211,13 +212,14 @@ impl Turn {
         let offer = Offer::new(view, |id, older| self.shared.toolbox.schema(id, older));
         let answer =
             Answer { parts: said.message.content.clone(), calls: said.message.tool_calls.clone() };
-        let plans = Plans::of(self, view, &offer, &answer);
+        // All of them, whatever the rules say by now: they are what the model said, and each needs its return.
+        let plans = Plans::of(self, view, &offer, &answer.calls);
         let planned = taken_over(plans.planned, &calls.intents, &calls.returned);
         let tools_began = self.now();
         let made = tokio::select! {
             biased;
             () = self.token.cancelled() => return Err(Cut::Cancelled(Box::new((answer, Vec::new())))),
-            made = self.make(view.step, &view.config.timezone, planned) => made?,
+            made = self.make(view.step, &view.caller, planned) => made?,
         };
         let mut timing = StepTiming {
             started_at: view.started_at,

@@ -12,7 +12,7 @@ use super::{
     tools::{Plan, Planned, intents, taken_over},
 };
 use crate::{
-    tool::output,
+    tool::{caller::Caller, output},
     toolbox::{failed, returned},
 };
 
@@ -21,7 +21,8 @@ use crate::{
 pub(crate) struct HeldCalls {
     /// The step that made them.
     pub(crate) step: StepId,
-    pub(crate) timezone: String,
+    /// The agent as it was when the run's turn came.
+    pub(crate) caller: Caller,
     /// Each with the decision about it; `None` for one that waited for the others only.
     pub(crate) calls: Vec<(ToolCall, Option<Decision>)>,
     /// The agent's tools.
@@ -35,7 +36,7 @@ pub(crate) struct HeldCalls {
 impl Turn {
     /// Makes the calls that may be made, and gives the view of the step that follows.
     pub(super) async fn resolve(&self, held: HeldCalls) -> Result<StepView, Cut> {
-        let HeldCalls { step, timezone, calls, tools, return_limit, begun } = held;
+        let HeldCalls { step, caller, calls, tools, return_limit, begun } = held;
         let planned = calls
             .into_iter()
             .map(|(call, decision)| {
@@ -54,7 +55,7 @@ impl Turn {
         let made = tokio::select! {
             biased;
             () = self.token.cancelled() => return Err(Cut::Cancelled(Box::default())),
-            made = self.make(step, &timezone, planned) => made?,
+            made = self.make(step, &caller, planned) => made?,
         };
         let (reply, next) = oneshot::channel();
         self.report(ReportKind::Resolved(made, reply));
@@ -86,7 +87,11 @@ impl Turn {
                     Some(&tool) => self.plan_of(tool),
                     None => Plan::Refused(failed(
                         call,
-                        format!("the tool {:?} is not attached to this agent any more", call.name),
+                        format!(
+                            "the server has no tool {:?} for this agent: it is not attached any more, or the client runs \
+                             it and sends what it returned",
+                            call.name
+                        ),
                     )),
                 }
             }

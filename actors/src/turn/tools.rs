@@ -3,7 +3,9 @@
 //! First all calls of an answer are judged, then those with effects outside the server are written down, then they are
 //! made. So a turn that is cut anywhere leaves behind what may have happened, and a turn that takes over knows it.
 
-use futures_util::future::join_all;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::try_join_all;
 use retold_events::{
     ReturnStatus, StepId, ToolCall, ToolId, ToolReturn,
     agent::{Config, ToolRule, ToolRuleKind},
@@ -12,11 +14,11 @@ use retold_events::{
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use super::{Answer, Cut, ReportKind, StepView, Turn};
+use super::{Cut, ReportKind, StepView, Turn};
 use crate::{
     prompt::request::{Attached, Offer, solver},
     rules::{Solver, prefill},
-    tool::output,
+    tool::{caller::Caller, output},
     toolbox::{Call, Effect, Executed, failed},
 };
 
@@ -59,13 +61,12 @@ pub(super) struct Plans {
 }
 
 impl Plans {
-    /// Judges the calls of an answer. What is not allowed is not made, and the model is told so.
-    pub(super) fn of(turn: &Turn, view: &StepView, offer: &Offer, answer: &Answer) -> Self {
+    /// Judges calls of an answer. What is not allowed is not made, and the model is told so.
+    pub(super) fn of(turn: &Turn, view: &StepView, offer: &Offer, calls: &[ToolCall]) -> Self {
         let mut plans = Self::default();
         let names: Vec<&str> = offer.attached.iter().map(|tool| tool.name.as_str()).collect();
         let mut solver = solver(view);
-        let kept = if offer.one_call { 1 } else { usize::MAX };
-        for call in answer.calls.iter().take(kept) {
+        for call in calls {
             let mut call = ToolCall { arguments: cleaned(&call.arguments), ..call.clone() };
             let plan = match solver.check(&call.name, &names) {
                 Err(error) => Plan::Refused(failed(&call, error)),
@@ -178,39 +179,42 @@ impl Turn {
     pub(super) async fn make(
         &self,
         step: StepId,
-        timezone: &str,
+        caller: &Caller,
         planned: Vec<Planned>,
     ) -> Result<Vec<(ToolCall, Executed)>, Cut> {
-        let mut left = planned.iter().filter(|it| matches!(it.plan, Plan::Effect(..))).count();
+        let effects = planned.iter().filter(|it| matches!(it.plan, Plan::Effect(..))).count();
+        let left = &AtomicUsize::new(effects);
         let mut made = Vec::with_capacity(planned.len());
         for group in planned.chunk_by(|one, next| is_parallel(one) && is_parallel(next)) {
             let calls = group.iter().map(|planned| async move {
-                let executed = self.make_one(step, timezone, planned).await;
-                (planned, executed)
-            });
-            for (planned, executed) in join_all(calls).await {
+                let executed = self.make_one(step, caller, planned).await;
                 if matches!(planned.plan, Plan::Effect(..)) {
-                    left -= 1;
                     // The end of the step says what the last one returned.
-                    if let (Executed::Returned(returned), true) = (&executed, left > 0) {
+                    let is_last = left.fetch_sub(1, Ordering::Relaxed) == 1;
+                    // Not once all of its neighbours are back: one of them may never be.
+                    if let (Executed::Returned(returned), false) = (&executed, is_last) {
                         self.returned(step, returned.clone()).await?;
                     }
                 }
-                made.push((planned.call.clone(), executed));
-            }
+                Ok::<_, Cut>((planned.call.clone(), executed))
+            });
+            made.extend(try_join_all(calls).await?);
         }
         Ok(made)
     }
 
-    async fn make_one(&self, step: StepId, timezone: &str, planned: &Planned) -> Executed {
+    async fn make_one(&self, step: StepId, caller: &Caller, planned: &Planned) -> Executed {
         let call = &planned.call;
         let tool = match &planned.plan {
             Plan::Refused(returned) => return Executed::Returned(returned.clone()),
             Plan::Waits => return Executed::Waits,
             Plan::Free(tool) | Plan::Effect(tool, _) => *tool,
         };
-        let (agent, key) = (self.agent, key(step, &call.id));
-        match self.shared.toolbox.execute(Call { agent, timezone, tool, call, key }).await {
+        let (agent, run, depth) = (self.agent, self.run, self.depth);
+        let (conversation, key) = (self.request.conversation, key(step, &call.id));
+        let timezone = &caller.config.timezone;
+        let call = Call { agent, run, conversation, depth, caller, timezone, tool, call, key };
+        match self.shared.toolbox.execute(call).await {
             Executed::Returned(returned) => Executed::Returned(self.cut(tool, returned)),
             executed @ (Executed::Memory(_) | Executed::Waits | Executed::Held) => executed,
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use retold_actors::{
     ManualClock, Options, Refusal,
     agent::{Change, Patch},
-    run::Send,
+    run::{CancelOutcome, Send},
 };
 use retold_events::{
     AgentId, JsonText, ReturnStatus, Role, RunId, Timestamp, ToolReturn,
@@ -20,36 +20,38 @@ use retold_snapshots::row::RunStatus;
 use crate::{
     audit::audit,
     calls::{Bench, agent_with, returns, with},
-    world::{World, in_time, message, request},
+    world::{World, in_time, message, request, settle},
 };
 
-async fn world(scripts: impl IntoIterator<Item = Vec<Say>>) -> (World, Arc<Bench>) {
+pub(crate) async fn world(scripts: impl IntoIterator<Item = Vec<Say>>) -> (World, Arc<Bench>) {
     let bench = Arc::new(Bench::default());
     let store = Arc::new(MemoryStore::new());
     (World::over(store, ScriptedModel::new(scripts), with(&bench)).await, bench)
 }
 
 /// An agent that has `roll`, and must ask before it calls it.
-async fn asking(world: &World, names: &[&str]) -> AgentId {
+pub(crate) async fn asking(world: &World, names: &[&str]) -> AgentId {
     let agent = agent_with(world, names).await;
-    let change = Change::Configure(Box::new(|state| {
-        let mut config = retold_events::agent::Config::clone(&state.config);
-        config.tool_rules.push(ToolRule {
-            tool: "roll".to_owned(),
-            kind: ToolRuleKind::RequiresApproval,
-            prompt_template: None,
-        });
-        Ok(Patch { config: Some(config), ..Patch::default() })
-    }));
-    in_time(world.host.change_agent(agent, change)).await.expect("the rule is sound");
+    add_rule(world, agent, "roll", ToolRuleKind::RequiresApproval).await;
     agent
 }
 
-fn decide(call_id: &str, approve: bool, reason: Option<&str>) -> Decision {
+/// Adds a rule to those of an agent.
+pub(crate) async fn add_rule(world: &World, agent: AgentId, tool: &str, kind: ToolRuleKind) {
+    let rule = ToolRule { tool: tool.to_owned(), kind, prompt_template: None };
+    let change = Change::Configure(Box::new(move |state| {
+        let mut config = retold_events::agent::Config::clone(&state.config);
+        config.tool_rules.push(rule.clone());
+        Ok(Patch { config: Some(config), ..Patch::default() })
+    }));
+    in_time(world.host.change_agent(agent, change)).await.expect("the rule is sound");
+}
+
+pub(crate) fn decide(call_id: &str, approve: bool, reason: Option<&str>) -> Decision {
     Decision::Approval { call_id: call_id.to_owned(), approve, reason: reason.map(str::to_owned) }
 }
 
-async fn answer(
+pub(crate) async fn answer(
     world: &World,
     agent: AgentId,
     decisions: Vec<Decision>,
@@ -60,12 +62,12 @@ async fn answer(
     in_time(world.host.send(agent, send)).await.map(|sent| sent.run.id)
 }
 
-async fn end(world: &World, run: RunId) -> (RunStatus, Option<StopReason>) {
+pub(crate) async fn end(world: &World, run: RunId) -> (RunStatus, Option<StopReason>) {
     let run = in_time(world.host.run_end(run)).await.expect("the run is there");
     (run.status, run.stop_reason)
 }
 
-const COMPLETED: RunStatus = RunStatus::Ended(EndStatus::Completed);
+pub(crate) const COMPLETED: RunStatus = RunStatus::Ended(EndStatus::Completed);
 
 async fn pending(world: &World, agent: AgentId) -> Option<Vec<String>> {
     let view = in_time(world.host.agent(agent)).await.expect("it is there");
@@ -176,7 +178,8 @@ async fn a_cancel_of_what_waits_denies_it_and_frees_the_agent() {
     let agent = asking(&world, &["roll"]).await;
     let run = world.send(agent, "roll!").await;
     end(&world, run).await;
-    in_time(world.host.cancel(agent, None)).await.unwrap();
+    let outcomes = in_time(world.host.cancel(agent, None)).await.unwrap();
+    assert_eq!(outcomes, [(run, CancelOutcome::Cancelled)], "it is told what was cancelled");
     assert_eq!(pending(&world, agent).await, None);
     let run = world.send(agent, "never mind").await;
     assert_eq!(end(&world, run).await.0, COMPLETED);
@@ -224,6 +227,23 @@ async fn a_cancel_that_names_the_run_which_asked_takes_nothing_from_the_one_that
 }
 
 #[tokio::test]
+async fn a_message_that_is_cancelled_behind_an_answer_does_not_come_between_calls_and_returns() {
+    let (world, bench) = world([Say::call("b", "hang", "{}")]).await;
+    let agent = agent_with(&world, &["hang"]).await;
+    add_rule(&world, agent, "hang", ToolRuleKind::RequiresApproval).await;
+    end(&world, world.send(agent, "go").await).await;
+    let run = answer(&world, agent, vec![decide("b", true, None)], None).await.unwrap();
+    while bench.names().is_empty() {
+        settle().await;
+    }
+    let waits = world.send(agent, "and then?").await;
+    in_time(world.host.cancel(agent, Some(vec![waits]))).await.unwrap();
+    in_time(world.host.cancel(agent, Some(vec![run]))).await.unwrap();
+    assert_eq!(returns(&world.history(agent).await).len(), 1);
+    audit(&*world.store);
+}
+
+#[tokio::test]
 async fn what_nobody_answers_in_time_counts_as_denied() {
     let at = |seconds: i64| Timestamp::from_micros((1_764_000_000 + seconds) * 1_000_000);
     let clock = Arc::new(ManualClock::at(at(0)));
@@ -251,6 +271,47 @@ async fn what_nobody_answers_in_time_counts_as_denied() {
         ["roll: Error: request to call tool denied. User reason: nobody answered in time"]
     );
     audit(&*world.store);
+}
+
+#[tokio::test]
+async fn what_waits_for_too_long_is_denied_though_nobody_comes_and_its_agent_sleeps() {
+    let at = |seconds: i64| Timestamp::from_micros((1_764_000_000 + seconds) * 1_000_000);
+    let clock = Arc::new(ManualClock::at(at(0)));
+    let bench = Arc::new(Bench::default());
+    let options = Options {
+        clock: Arc::clone(&clock) as Arc<_>,
+        approval_timeout: Duration::from_secs(60),
+        awake_bytes: 0,
+        ..with(&bench)
+    };
+    let model = ScriptedModel::new([Say::call("c", "roll", "{}")]);
+    let world = World::over(Arc::new(MemoryStore::new()), model, options).await;
+    let agent = asking(&world, &["roll"]).await;
+    let run = world.send(agent, "roll!").await;
+    end(&world, run).await;
+    world.sleep(0).await;
+    clock.set(at(59));
+    half_a_minute().await;
+    settle().await;
+    assert!(pending(&world, agent).await.is_some(), "there is still time");
+    world.sleep(0).await;
+    clock.set(at(60));
+    half_a_minute().await;
+    while pending(&world, agent).await.is_some() {
+        settle().await;
+    }
+    assert_eq!(
+        returns(&world.history(agent).await),
+        ["roll: Error: request to call tool denied. User reason: nobody answered in time"]
+    );
+    audit(&*world.store);
+}
+
+/// Time passes; what has to read the store for real does so.
+async fn half_a_minute() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn world(scripts: impl IntoIterator<Item = Vec<Say>>) -> (World, Arc<Bench
 }
 
 /// Names of what happened in the agents' streams, in order.
-fn happened(world: &World) -> Vec<&'static str> {
+pub(crate) fn happened(world: &World) -> Vec<&'static str> {
     let names = [
         (203, "step started"),
         (210, "tools called"),
@@ -148,7 +148,7 @@ pub(crate) fn returns(history: &[Message]) -> Vec<String> {
     all.map(|returned| format!("{}: {}", returned.name, returned.content)).collect()
 }
 
-async fn ended(world: &World, run: RunId) -> RunStatus {
+pub(crate) async fn ended(world: &World, run: RunId) -> RunStatus {
     in_time(world.host.run_end(run)).await.expect("the run is there").status
 }
 

@@ -39,6 +39,7 @@ fn is_of(run: RunId, event: &LogEvent) -> bool {
         }
         Fact::Block(block::Event::Deleted(_) | block::Event::Forked(_))
         | Fact::Tool(_)
+        | Fact::McpServer(_)
         | Fact::Unreadable { .. } => false,
     }
 }

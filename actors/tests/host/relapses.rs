@@ -96,7 +96,7 @@ async fn recover_well(at: &str, disk: &Disk, told: &Told, tried: &Tried) {
 }
 
 /// Waits until every open run has ended, or the disk has failed. Whether it has not.
-async fn all_end(host: &Host, disk: &Disk) -> bool {
+pub(crate) async fn all_end(host: &Host, disk: &Disk) -> bool {
     for run in open_runs(disk) {
         if in_time(host.run_end(run)).await.is_err() {
             in_time(host.log().failed()).await;

@@ -236,7 +236,8 @@ async fn what_an_agent_queued_before_it_failed_is_known_to_its_successor() {
             counted.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }
-        Read::Stream(StreamId::Agent(_) | StreamId::Tool(_), _) | Read::Outputs(_) => Ok(()),
+        Read::Stream(StreamId::Agent(_) | StreamId::Tool(_) | StreamId::McpServer(_), _)
+        | Read::Outputs(_) => Ok(()),
     });
     let gate = Arc::new(Notify::new());
     let mut call = vec![Say::Until(Arc::clone(&gate))];

@@ -189,6 +189,7 @@ pub(crate) fn new_agent(agent_type: AgentType) -> NewAgent {
         blocks: Vec::new(),
         tools: tool::base_tools(agent_type),
         initial_messages: None,
+        secrets: None,
     }
 }
 

@@ -47,7 +47,8 @@ fn events() -> Vec<Vec<u8>> {
             let of_agent = agent::Event::decode(&encoded).map(|event| event.encode());
             let of_block = block::Event::decode(&encoded).map(|event| event.encode());
             let of_tool = tool::Event::decode(&encoded).map(|event| event.encode());
-            if of_agent.or(of_block).or(of_tool).is_ok() {
+            let of_mcp = mcp::Event::decode(&encoded).map(|event| event.encode());
+            if of_agent.or(of_block).or(of_tool).or(of_mcp).is_ok() {
                 let index = u8::try_from(index).expect("there are few types");
                 seeds.push([&[index, version], &payload[..]].concat());
             }

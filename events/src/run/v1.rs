@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, Request};
+use super::{Input, Request, v2};
 use crate::RunId;
 
 /// Version 1 of [`super::Accepted`].
@@ -13,7 +13,7 @@ pub(crate) struct Accepted {
     request: Request,
 }
 
-impl From<Accepted> for super::Accepted {
+impl From<Accepted> for v2::Accepted {
     fn from(old: Accepted) -> Self {
         let Accepted { run, input, request } = old;
         Self { run, input, request, decisions: Vec::new(), client_tools: Vec::new() }

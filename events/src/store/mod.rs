@@ -270,11 +270,17 @@ pub enum Table {
     Tools = 13,
     /// tool -> its source, where it has one.
     ToolSources = 14,
+    /// MCP server -> row.
+    McpServers = 15,
+    /// asking run, key of its call, asked agent -> the run that came of it.
+    Asked = 16,
+    /// agent, conversation -> since when calls wait there for a person or for the client.
+    Waiting = 17,
 }
 
 impl Table {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Agents,
         Self::Tags,
         Self::Blocks,
@@ -289,6 +295,9 @@ impl Table {
         Self::Ancestors,
         Self::Tools,
         Self::ToolSources,
+        Self::McpServers,
+        Self::Asked,
+        Self::Waiting,
     ];
 
     /// The read model of a number; `None` when it was never given out.

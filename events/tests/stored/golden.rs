@@ -98,9 +98,16 @@ fn every_tool_event_is_stored_as_it_always_was() {
 }
 
 #[test]
-fn agent_events_of_version_1_stand_for_what_they_always_did() {
-    for (name, event_type, lifted) in samples::agent_events_of_version_1() {
-        check_lifted(name, event_type, 1, &lifted);
+fn every_event_of_an_mcp_server_is_stored_as_it_always_was() {
+    for (name, event_type, samples) in samples::mcp_events() {
+        check(name, event_type, &samples);
+    }
+}
+
+#[test]
+fn agent_events_of_older_versions_stand_for_what_they_always_did() {
+    for (name, event_type, version, lifted) in samples::older_agent_events() {
+        check_lifted(name, event_type, version, &lifted);
     }
 }
 
@@ -122,7 +129,9 @@ fn output_items_are_stored_as_they_always_were() {
 #[test]
 fn no_event_is_without_a_sample() {
     // The match has no wildcard: a new event does not compile before it is counted and sampled.
-    use retold_events::{agent::Event as Agent, block::Event as Block, tool::Event as Tool};
+    use retold_events::{
+        agent::Event as Agent, block::Event as Block, mcp::Event as Mcp, tool::Event as Tool,
+    };
     let number_of = |event: &Agent| match event {
         Agent::Created(_) => 101,
         Agent::Configured(_) => 102,
@@ -144,6 +153,7 @@ fn no_event_is_without_a_sample() {
         Agent::RunDeleted(_) => 208,
         Agent::FeedbackGiven(_) => 209,
         Agent::Forked(_) => 111,
+        Agent::SecretsSet(_) => 112,
         Agent::ToolsCalled(_) => 210,
         Agent::ToolReturned(_) => 211,
         Agent::CallsResolved(_) => 212,
@@ -156,7 +166,11 @@ fn no_event_is_without_a_sample() {
     }
     assert_eq!(
         seen,
-        (101..=110).chain([201, 210, 211, 212]).chain(202..=209).chain([111]).collect::<Vec<u16>>()
+        (101..=110)
+            .chain([201, 210, 211, 212])
+            .chain(202..=209)
+            .chain([111, 112])
+            .collect::<Vec<u16>>()
     );
     let number_of = |event: &Block| match event {
         Block::Created(_) => 301,
@@ -177,4 +191,13 @@ fn no_event_is_without_a_sample() {
         assert!(samples.iter().all(|sample| number_of(sample) == event_type), "{name}");
     }
     assert_eq!(samples::tool_events().len(), 3);
+    let number_of = |event: &Mcp| match event {
+        Mcp::Created(_) => 501,
+        Mcp::Updated(_) => 502,
+        Mcp::Deleted(_) => 503,
+    };
+    for (name, event_type, samples) in samples::mcp_events() {
+        assert!(samples.iter().all(|sample| number_of(sample) == event_type), "{name}");
+    }
+    assert_eq!(samples::mcp_events().len(), 3);
 }

@@ -2,7 +2,8 @@
 
 use retold_events::{
     AgentId, BlockId, ConversationId, Image, JsonText, Message, MessageId, Part, Position,
-    ReturnStatus, Role, RunId, Seq, StepId, Timestamp, ToolCall, ToolId, ToolReturn, agent, block,
+    ReturnStatus, Role, RunId, Sealed, Secret, Seq, StepId, Timestamp, ToolCall, ToolId,
+    ToolReturn, agent, block, mcp,
     output::{Delta, Item, Output},
     run, tool,
 };
@@ -76,13 +77,15 @@ pub(crate) fn agent_events() -> Samples<agent::Event> {
             201,
             requests()
                 .into_iter()
-                .map(|request| {
+                .zip([None, Some(asked_by())])
+                .map(|(request, asked_by)| {
                     Event::RunAccepted(run::Accepted {
                         run: run_id(),
                         input: inputs(),
                         request,
                         decisions: decisions(),
                         client_tools: client_tools(),
+                        asked_by,
                     })
                 })
                 .collect(),
@@ -174,6 +177,16 @@ pub(crate) fn agent_events() -> Samples<agent::Event> {
                 }],
             })],
         ),
+        (
+            "agent_secrets_set",
+            112,
+            vec![
+                Event::SecretsSet(agent::SecretsSet { secrets: Vec::new() }),
+                Event::SecretsSet(agent::SecretsSet {
+                    secrets: vec![secret("API_KEY", 1), secret("TOKEN", 200)],
+                }),
+            ],
+        ),
     ]
 }
 
@@ -257,6 +270,54 @@ pub(crate) fn tool_events() -> Samples<tool::Event> {
     ]
 }
 
+/// All events of an MCP server's stream.
+pub(crate) fn mcp_events() -> Samples<mcp::Event> {
+    use mcp::{Event, Remote, Server, Transport};
+    let sealed = |byte: u8| Sealed { owner: [byte; 16], bytes: vec![byte, 0, 255] };
+    let secret = |name: &str| Secret { name: text(name), value: sealed(3) };
+    let full = Remote {
+        url: text("https://mcp.example/v1"),
+        auth_header: Some(text("X-Api-Key")),
+        auth_token: Some(sealed(4)),
+        custom_headers: vec![secret("X-Team")],
+    };
+    let bare = Remote {
+        url: text("http://127.0.0.1:9/sse"),
+        auth_header: None,
+        auth_token: None,
+        custom_headers: vec![],
+    };
+    let program = |args: &[&str], env| Transport::Stdio {
+        command: text("npx"),
+        args: args.iter().map(|it| text(it)).collect(),
+        env,
+    };
+    let server = |name: &str, transport| Server { name: text(name), transport };
+    let created = |server| Event::Created(mcp::Created { server });
+    let updated = |server| Event::Updated(mcp::Updated { server });
+    vec![
+        (
+            "mcp_server_created",
+            501,
+            vec![
+                created(server("files", program(&["-y", "files"], vec![secret("TOKEN")]))),
+                created(server("notes", Transport::StreamableHttp(full.clone()))),
+                created(server("old", Transport::Sse(bare.clone()))),
+            ],
+        ),
+        (
+            "mcp_server_updated",
+            502,
+            vec![
+                updated(server("files", program(&[], vec![]))),
+                updated(server("notes", Transport::Sse(full))),
+                updated(server("old", Transport::StreamableHttp(bare))),
+            ],
+        ),
+        ("mcp_server_deleted", 503, vec![Event::Deleted(mcp::Deleted {})]),
+    ]
+}
+
 fn tools_called() -> Vec<agent::Event> {
     let intent = |call_id: &str, is_idempotent| run::Intent {
         call_id: text(call_id),
@@ -311,6 +372,10 @@ fn decisions() -> Vec<run::Decision> {
     ]
 }
 
+fn asked_by() -> run::AskedBy {
+    run::AskedBy { agent: agent_id(), run: run_id(), call: [7; 16], waits: true, depth: 2 }
+}
+
 fn client_tools() -> Vec<run::ClientTool> {
     vec![run::ClientTool {
         name: text("look"),
@@ -330,18 +395,25 @@ fn returned(status: ReturnStatus) -> ToolReturn {
     }
 }
 
-/// What the bytes of version 1 of an agent's events stand for today.
-pub(crate) fn agent_events_of_version_1() -> Samples<agent::Event> {
-    let accepted = |request| {
-        agent::Event::RunAccepted(run::Accepted {
-            run: run_id(),
-            input: inputs(),
-            request,
-            decisions: Vec::new(),
-            client_tools: Vec::new(),
-        })
+/// What the bytes of older versions of an agent's events stand for today, with their version.
+pub(crate) fn older_agent_events() -> Vec<(&'static str, u16, u16, Vec<agent::Event>)> {
+    let accepted = |decisions: Vec<run::Decision>, client_tools: Vec<run::ClientTool>| {
+        let lifted = |request| {
+            agent::Event::RunAccepted(run::Accepted {
+                run: run_id(),
+                input: inputs(),
+                request,
+                decisions: decisions.clone(),
+                client_tools: client_tools.clone(),
+                asked_by: None,
+            })
+        };
+        requests().into_iter().map(lifted).collect()
     };
-    vec![("run_accepted", 201, requests().into_iter().map(accepted).collect())]
+    vec![
+        ("run_accepted", 201, 1, accepted(Vec::new(), Vec::new())),
+        ("run_accepted", 201, 2, accepted(decisions(), client_tools())),
+    ]
 }
 
 /// What the bytes of version 1 of a block's events stand for today.
@@ -424,6 +496,10 @@ fn agent_id() -> AgentId {
 
 fn block_id(number: u64) -> BlockId {
     BlockId::from_uuid(uuid(2, number))
+}
+
+fn secret(name: &str, byte: u8) -> Secret {
+    Secret { name: text(name), value: Sealed { owner: [byte; 16], bytes: vec![1, byte, 0, 255] } }
 }
 
 fn message_id(number: u64) -> MessageId {

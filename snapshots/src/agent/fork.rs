@@ -74,6 +74,7 @@ impl State {
             last_run: None,
             deleted: false,
             ancestors,
+            secrets: Arc::clone(&parent.secrets),
         }
     }
 }

@@ -2,20 +2,21 @@
 
 use bytes::Bytes;
 use retold_events::{
-    Message, Part, RunId, Timestamp,
+    ConversationId, Message, Part, RunId, Timestamp,
     agent::{Config, ContextReplaced, Event},
     defect::Defect,
-    run::{Ended, StepEnded},
+    run::{Accepted, Ended, StepEnded},
     store::{RowChange, Table},
 };
 
 use super::{LastRun, State, apply};
 use crate::{
     row::{
-        AgentRow, Callback, FeedbackRow, RunRow, RunStatus, StepRow, TagOwner, encode, pair_key,
-        tag_key,
+        AgentRow, Callback, FeedbackRow, RunRow, RunStatus, StepRow, TagOwner, asked_key, encode,
+        pair_key, tag_key, waiting_key,
     },
     run::OpenRun,
+    thread::waits,
 };
 
 /// The rows that change when `event` happens to `state`, which is the state *before* it; of the first event of a stream
@@ -59,7 +60,7 @@ pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
                 pair_key(detached.block.as_bytes(), state.id.as_bytes()),
             );
         }
-        Event::ToolAttached(_) | Event::ToolDetached(_) => {
+        Event::ToolAttached(_) | Event::ToolDetached(_) | Event::SecretsSet(_) => {
             rows.agent(&state.config, state.created_at, at, state.last_run);
         }
         Event::ContextReplaced(replaced) => {
@@ -75,7 +76,11 @@ pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
             }
         }
         Event::ContextCompacted(compacted) => {
-            rows.messages(std::slice::from_ref(&compacted.summary))
+            rows.messages(std::slice::from_ref(&compacted.summary));
+            // What waits is the last message of its thread, so it is kept if any is.
+            if compacted.kept_from.is_none() {
+                rows.waits_no_more(compacted.conversation);
+            }
         }
         Event::Deleted(_) => rows.deleted(),
         Event::RunAccepted(accepted) => {
@@ -90,13 +95,17 @@ pub fn project(state: &State, at: Timestamp, event: &Event) -> Vec<RowChange> {
                 Bytes::copy_from_slice(state.id.as_bytes()),
             );
             rows.open_run(accepted.run, at, event);
+            rows.asked(accepted);
         }
         Event::RunStarted(started) => rows.open_run(started.run, at, event),
         Event::StepStarted(_)
         | Event::CancelRequested(_)
         | Event::ToolsCalled(_)
         | Event::ToolReturned(_) => {}
-        Event::CallsResolved(resolved) => rows.messages(std::slice::from_ref(&resolved.message)),
+        Event::CallsResolved(resolved) => {
+            rows.messages(std::slice::from_ref(&resolved.message));
+            rows.waits_no_more(resolved.message.conversation);
+        }
         Event::StepEnded(ended) => rows.step_ended(ended),
         Event::RunEnded(ended) => rows.run_ended(at, ended),
         Event::CallbackSent(sent) => {
@@ -162,8 +171,11 @@ impl Rows<'_> {
             self.put(Table::BlockAgents, key, Bytes::new());
         }
         self.put(Table::Ancestors, id.as_bytes().to_vec(), encode(ancestors));
-        for thread in threads.values() {
+        for (conversation, thread) in threads {
             self.messages(std::slice::from_ref(&*thread.system));
+            if let Some(asks) = thread.pending() {
+                self.waits(*conversation, asks.created_at);
+            }
         }
     }
 
@@ -202,11 +214,33 @@ impl Rows<'_> {
             return;
         };
         let is_new = system.id > self.state.last_message;
+        if !waits(&replaced.messages) {
+            self.waits_no_more(replaced.conversation);
+        }
         if is_new || (system.id == thread.system.id && *system != *thread.system) {
             self.messages(std::slice::from_ref(system));
         }
         let new: Vec<Message> = self.state.new_messages(rest).cloned().collect();
         self.messages(&new);
+    }
+
+    /// Which run came of another agent's call: a repeated call finds it there.
+    fn asked(&mut self, accepted: &Accepted) {
+        if let Some(by) = &accepted.asked_by {
+            let run = Bytes::copy_from_slice(accepted.run.as_bytes());
+            self.put(Table::Asked, asked_key(by, self.state.id), run);
+        }
+    }
+
+    fn waits(&mut self, conversation: Option<ConversationId>, since: Timestamp) {
+        if self.state.deleted {
+            return;
+        }
+        self.put(Table::Waiting, waiting_key(self.state.id, conversation), encode(&since));
+    }
+
+    fn waits_no_more(&mut self, conversation: Option<ConversationId>) {
+        self.remove(Table::Waiting, waiting_key(self.state.id, conversation));
     }
 
     fn run(&mut self, row: &RunRow) {
@@ -232,6 +266,9 @@ impl Rows<'_> {
         let mut entering = if ended.input_enters { open.input_messages() } else { Vec::new() };
         entering.extend(ended.messages.iter().cloned());
         self.run_messages(open, &entering);
+        if let Some(asks) = entering.last().filter(|last| waits(std::slice::from_ref(last))) {
+            self.waits(open.request.conversation, asks.created_at);
+        }
         if let Some(step) = &open.step {
             let row = StepRow::new(self.state.id, open, step, ended, &entering);
             self.put(
@@ -273,6 +310,9 @@ impl Rows<'_> {
         self.tags(&self.state.config.tags, &[]);
         for block in &self.state.blocks {
             self.remove(Table::BlockAgents, pair_key(block.as_bytes(), self.state.id.as_bytes()));
+        }
+        for conversation in self.state.threads.keys() {
+            self.waits_no_more(*conversation);
         }
     }
 }

@@ -140,7 +140,7 @@ impl<'a> Fold<'a> {
     /// Whether what is written now is never written again: true of steps, and of messages but for the system's.
     fn stays(&self, stream: StreamId, change: &RowChange) -> bool {
         match change.table {
-            Table::RunSteps | Table::Steps => true,
+            Table::RunSteps | Table::Steps | Table::Asked => true,
             Table::Messages => {
                 let StreamId::Agent(agent) = stream else { return false };
                 let Some(state) = self.projector.state(agent) else { return false };
@@ -159,7 +159,9 @@ impl<'a> Fold<'a> {
             | Table::Feedback
             | Table::Ancestors
             | Table::Tools
-            | Table::ToolSources => false,
+            | Table::ToolSources
+            | Table::McpServers
+            | Table::Waiting => false,
         }
     }
 

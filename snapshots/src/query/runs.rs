@@ -1,9 +1,9 @@
 //! Lists of runs, and what a run showed.
 
 use retold_events::{
-    AgentId, RunId, codec,
+    AgentId, RunId, Timestamp, codec,
     output::{Item, Output},
-    run::StopReason,
+    run::{AskedBy, StopReason},
     store::{EventStore, Scan, Table},
 };
 
@@ -11,7 +11,7 @@ use super::{
     Conversations, Page, QueryError,
     scan::{self, Found, Key, Window, check_cursors},
 };
-use crate::row::{RunRow, RunStatus, StepRow, decode};
+use crate::row::{RunRow, RunStatus, StepRow, asked_key, decode};
 
 /// Which runs. The default is all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,6 +107,45 @@ pub fn open_runs(store: &dyn EventStore) -> Result<Vec<(RunId, AgentId)>, QueryE
         }
     }
     Ok(open)
+}
+
+/// The run of `agent` that came of a call of another agent; `None` while none has.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn asked(
+    store: &dyn EventStore,
+    by: &AskedBy,
+    agent: AgentId,
+) -> Result<Option<RunId>, QueryError> {
+    let found = store.row(Table::Asked, &asked_key(by, agent))?;
+    Ok(found.and_then(|run| RunId::of_key(&run)))
+}
+
+/// Agents in which calls wait for a person or for the client since `by` or longer: at most `limit`, each once.
+///
+/// # Errors
+/// [`QueryError`].
+pub fn waiting(
+    store: &dyn EventStore,
+    by: Timestamp,
+    limit: usize,
+) -> Result<Vec<AgentId>, QueryError> {
+    let mut waiting = Vec::new();
+    for row in Window::<AgentId>::everything().rows(store, Table::Waiting, &[]) {
+        let (key, since) = row?;
+        let Some(agent) = key.first_chunk::<16>().and_then(|id| AgentId::of_key(id)) else {
+            continue;
+        };
+        if decode::<Timestamp>(&since)? <= by {
+            waiting.push(agent);
+        }
+        if waiting.len() == limit {
+            break;
+        }
+    }
+    waiting.dedup();
+    Ok(waiting)
 }
 
 /// What a run showed after item number `after`, until `max_bytes` are passed. Empty when there is nothing more yet.

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt::Display, iter::Peekable, vec};
 
 use bytes::Bytes;
 use retold_events::{
-    AgentId, BlockId, MessageId, RunId, StepId, ToolId,
+    AgentId, BlockId, McpServerId, MessageId, RunId, StepId, ToolId,
     defect::Defect,
     store::{EventStore, Scan, StoreError, Table},
 };
@@ -44,7 +44,7 @@ macro_rules! keys {
     )*};
 }
 
-keys!(AgentId, BlockId, MessageId, RunId, StepId, ToolId);
+keys!(AgentId, BlockId, McpServerId, MessageId, RunId, StepId, ToolId);
 
 /// The ids a page may hold, both ends left out, and the way to read them.
 #[derive(Debug, Clone, Copy)]

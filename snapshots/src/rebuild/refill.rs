@@ -149,6 +149,10 @@ impl Refill {
                     let loaded = load::tool_to(store, id, before)?;
                     self.projector.tools.extend(loaded.map(|loaded| (id, loaded.state)));
                 }
+                StreamId::McpServer(id) => {
+                    let loaded = load::mcp_server_to(store, id, before)?;
+                    self.projector.mcp_servers.extend(loaded.map(|loaded| (id, loaded.state)));
+                }
             }
         }
         self.projector.take(store, record)
@@ -162,6 +166,8 @@ impl Refill {
                 self.projector.blocks.get(&id).map_or(0, |state| 1024 + state.block.value.len())
             }
             StreamId::Tool(id) => self.projector.tools.get(&id).map_or(0, bytes_of_tool),
+            // Few, and small.
+            StreamId::McpServer(_) => 1024,
         };
         let fresh = Held { seq, saved: Seq(seq.0 - 1), used: self.clock, bytes: 0 };
         let held = self.held.entry(stream).or_insert(fresh);
@@ -182,6 +188,9 @@ impl Refill {
             StreamId::Tool(id) => {
                 self.projector.tools.get(&id).map(|state| load::save(state, held.seq))
             }
+            StreamId::McpServer(id) => {
+                self.projector.mcp_servers.get(&id).map(|state| load::save(state, held.seq))
+            }
         }
     }
 
@@ -193,6 +202,7 @@ impl Refill {
             StreamId::Agent(id) => drop(self.projector.agents.remove(&id)),
             StreamId::Block(id) => drop(self.projector.blocks.remove(&id)),
             StreamId::Tool(id) => drop(self.projector.tools.remove(&id)),
+            StreamId::McpServer(id) => drop(self.projector.mcp_servers.remove(&id)),
         }
     }
 }

@@ -19,19 +19,20 @@ impl World {
     pub(crate) fn act(&mut self, kind: u8, mut choice: Choice) -> Outcome {
         let choice = &mut choice;
         // Few agents, so that much happens to each.
-        match (kind % 45, self.agents.iter().filter(|agent| !agent.deleted).count()) {
+        match (kind % 48, self.agents.iter().filter(|agent| !agent.deleted).count()) {
             (_, 0) => return self.create_agent(choice),
             (0 | 1, 4..) | (40 | 41, 6..) => return Ok(()),
             _ => {}
         }
-        match kind % 45 {
+        match kind % 48 {
             0 | 1 => self.create_agent(choice),
             2 | 3 => self.create_block(choice),
             4 => self.edit_block(choice),
             5 => self.delete_block(choice),
             6 => self.some_agent(choice).map_or(Ok(()), |index| self.save(index)),
             40 | 41 => self.fork_agent(choice),
-            kind @ 42.. => self.act_on_tool(kind, choice),
+            kind @ 42..=44 => self.act_on_tool(kind, choice),
+            kind @ 45.. => self.act_on_server(kind, choice),
             kind => match self.some_agent(choice) {
                 Some(index) if kind < 17 => self.change(kind, index, choice),
                 Some(index) => self.run(kind, index, choice),
@@ -65,7 +66,8 @@ impl World {
     fn change(&mut self, kind: u8, index: usize, choice: &mut Choice) -> Outcome {
         let at = self.tick(choice);
         let event = match kind {
-            7 | 8 => Some(Event::Configured(agent::Configured { config: facts::config(choice) })),
+            7 => Some(Event::Configured(agent::Configured { config: facts::config(choice) })),
+            8 => Some(Event::SecretsSet(facts::secrets(choice))),
             9 | 10 => self.attach_or_detach(index, choice),
             11 => Some(self.attach_or_detach_tool(index, choice)),
             12 => Some(Event::SystemCompiled(agent::SystemCompiled {
@@ -186,9 +188,10 @@ impl World {
             24..=28 => of(|run| run.started.is_some() && run.step.is_none(), choice)
                 .map(|run| self.start_step(&run, choice)),
             29..=33 => of(|run| run.step.is_some(), choice).map(|run| self.end_step(&run, choice)),
-            34 => choice
+            34 if choice.once_in(2) => choice
                 .of(&open)
                 .map(|run| Event::CancelRequested(run::CancelRequested { run: run.id })),
+            34 => self.resolve(index, choice),
             35 | 36 => of(|run| run.step.is_none(), choice).map(|run| self.end(&run, choice)),
             37 => {
                 let ended: Vec<RunId> = self.agents[index].callbacks.keys().copied().collect();
@@ -208,7 +211,14 @@ impl World {
         let input = (0..=choice.below(2)).map(|_| facts::input(choice)).collect();
         let (decisions, client_tools) = (Vec::new(), Vec::new());
         let request = facts::request(choice);
-        Event::RunAccepted(run::Accepted { run, input, request, decisions, client_tools })
+        let asked_by = choice.once_in(4).then(|| run::AskedBy {
+            agent: self.agents[0].id,
+            run,
+            call: [3; 16],
+            waits: true,
+            depth: 1,
+        });
+        Event::RunAccepted(run::Accepted { run, input, request, decisions, client_tools, asked_by })
     }
 
     /// The first that waits for a free thread; or one that runs begins again after a crash.
@@ -261,10 +271,16 @@ impl World {
             if choice.once_in(2) {
                 let tools = ["send_message", "conversation_search", "memory_insert"];
                 let name = choice.of(&tools).unwrap_or_default();
-                answer.tool_calls = vec![facts::call(name, "{\"message\":\"Spoken 3\"}")];
                 let id = self.message_id(choice);
-                let result = facts::message(id, Role::Tool, "found 1", at);
-                messages.push(facts::said(result, run.id, step.id, place));
+                let call = facts::call(name, "{\"message\":\"Spoken 3\"}");
+                let next = if choice.once_in(3) {
+                    let tool_calls = vec![call];
+                    Message { tool_calls, ..facts::message(id, Role::Approval, "", at) }
+                } else {
+                    answer.tool_calls = vec![call];
+                    facts::message(id, Role::Tool, "found 1", at)
+                };
+                messages.push(facts::said(next, run.id, step.id, place));
             }
             messages.insert(0, facts::said(answer, run.id, step.id, place));
         }
@@ -304,6 +320,21 @@ impl World {
             _ => Vec::new(),
         };
         Event::RunEnded(ended(run, status, input))
+    }
+
+    /// Whoever was asked has decided, or nobody has in time.
+    fn resolve(&mut self, index: usize, choice: &mut Choice) -> Option<Event> {
+        let at = self.tick(choice);
+        let threads = &self.agents[index].threads;
+        let pending: Vec<Message> =
+            threads.values().filter_map(|it| it.pending()).map(|it| Message::clone(it)).collect();
+        let asks = choice.of(&pending)?;
+        let (run, step) = (asks.run?, asks.step?);
+        let id = self.message_id(choice);
+        let message = facts::message(id, Role::Tool, "no", at);
+        let message = facts::said(message, run, step, asks.conversation);
+        let by = run::Resolution::Expired;
+        Some(Event::CallsResolved(run::CallsResolved { run, step, message, by }))
     }
 
     fn delete_run(&mut self, index: usize, choice: &mut Choice) -> Option<Event> {

@@ -1,8 +1,9 @@
 //! Plain values that events are made of.
 
 use retold_events::{
-    ConversationId, JsonText, Message, MessageId, Part, Role, RunId, StepId, Timestamp, ToolCall,
-    agent::{AgentType, Compaction, CompactionMode, Config, ModelConfig},
+    ConversationId, JsonText, Message, MessageId, Part, Role, RunId, Sealed, Secret, StepId,
+    Timestamp, ToolCall,
+    agent::{AgentType, Compaction, CompactionMode, Config, ModelConfig, SecretsSet},
     block::Block,
     run::{Input, Request, StopReason},
 };
@@ -60,6 +61,17 @@ pub(crate) const STOPS: [StopReason; 3] =
 
 pub(crate) fn strings(texts: Vec<&str>) -> Vec<String> {
     texts.into_iter().map(str::to_owned).collect()
+}
+
+pub(crate) fn secrets(choice: &mut Choice) -> SecretsSet {
+    let names = choice.some_of(&["API_KEY", "TOKEN", "REGION"]);
+    let sealed =
+        |choice: &mut Choice| Sealed { owner: [7; 16], bytes: vec![1, choice.below(3) as u8] };
+    let secrets = names
+        .into_iter()
+        .map(|name| Secret { name: name.to_owned(), value: sealed(choice) })
+        .collect();
+    SecretsSet { secrets }
 }
 
 /// Threads runs may be in: the agent's own and two conversations.

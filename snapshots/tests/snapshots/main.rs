@@ -5,6 +5,7 @@ mod facts;
 mod folding;
 mod forks;
 mod lists;
+mod mcp;
 mod message_lists;
 mod past;
 mod reference;

@@ -92,9 +92,10 @@ impl Prefix {
             Table::Agents | Table::Ancestors => key == id,
             // A tag's key names the kind of its owner before the owner.
             Table::Tags => key.ends_with(&[&[1], id].concat()),
-            Table::Blocks | Table::Tools | Table::ToolSources => false,
+            Table::Blocks | Table::Tools | Table::ToolSources | Table::McpServers => false,
             Table::BlockAgents => key.ends_with(id),
-            Table::Messages | Table::AgentRuns => key.starts_with(id),
+            Table::Messages | Table::AgentRuns | Table::Waiting => key.starts_with(id),
+            Table::Asked => key.ends_with(id),
             Table::Runs => decode::<RunRow>(value)?.agent == agent,
             Table::OpenRuns => value == id,
             Table::RunSteps => decode::<StepRow>(value)?.agent == agent,
@@ -136,7 +137,7 @@ proptest! {
             .iter()
             .filter_map(|stream| match stream {
                 StreamId::Agent(id) => Some(*id),
-                StreamId::Block(_) | StreamId::Tool(_) => None,
+                StreamId::Block(_) | StreamId::Tool(_) | StreamId::McpServer(_) => None,
             })
             .collect();
         let mut prefix = Prefix::default();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use retold_events::{
-    AgentId, BlockId, Message,
+    AgentId, BlockId, Message, Timestamp,
     store::{EventStore, Scan, Table},
 };
 use retold_snapshots::{
@@ -11,8 +11,8 @@ use retold_snapshots::{
     query,
     rebuild::{Rows, rebuild},
     row::{
-        AgentRow, BlockRow, FeedbackRow, RunRow, StepRow, TagOwner, ToolRow, decode, encode,
-        tag_key, tag_of_key,
+        AgentRow, BlockRow, FeedbackRow, McpServerRow, RunRow, StepRow, TagOwner, ToolRow, decode,
+        encode, tag_key, tag_of_key,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -74,12 +74,25 @@ proptest! {
                 Table::Ancestors => round_trip::<Vec<Ancestor>>(&value)?,
                 Table::Tools => round_trip::<ToolRow>(&value)?,
                 Table::ToolSources => round_trip::<String>(&value)?,
+                Table::McpServers => round_trip::<McpServerRow>(&value)?,
                 Table::Tags | Table::BlockAgents | Table::AgentRuns => {
                     prop_assert!(value.is_empty());
                 }
-                Table::OpenRuns => prop_assert_eq!(value.len(), 16),
+                Table::OpenRuns | Table::Asked => prop_assert_eq!(value.len(), 16),
+                Table::Waiting => round_trip::<Timestamp>(&value)?,
                 Table::Steps => prop_assert_eq!(value.len(), 32),
             }
+        }
+    }
+
+    #[test]
+    fn every_thread_that_waits_for_a_decision_is_found(acts in acts(300)) {
+        let world = World::after(&acts)?;
+        let late = Timestamp::from_micros(i64::MAX);
+        let found = query::waiting(&world.store, late, usize::MAX)?;
+        for agent in world.agents.iter().filter(|agent| !agent.deleted) {
+            let waits = agent.threads.values().any(|thread| thread.pending().is_some());
+            prop_assert!(!waits || found.contains(&agent.id));
         }
     }
 

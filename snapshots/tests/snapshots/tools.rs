@@ -113,7 +113,7 @@ proptest! {
                         None => by_hand = fold::State::begin(*id, *at, event),
                         Some(state) => fold::apply(state, *at, event),
                     },
-                    Fact::Tool(..) | Fact::Agent(..) | Fact::Block(..) => {}
+                    Fact::Tool(..) | Fact::Agent(..) | Fact::Block(..) | Fact::McpServer(..) => {}
                 }
             }
             let then = load::tool(&world.store, live.id, Some(Position(count as u64)))?;

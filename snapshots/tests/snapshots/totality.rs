@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use retold_events::{AgentId, Timestamp};
-use retold_snapshots::{agent, block, tool};
+use retold_snapshots::{agent, block, mcp, tool};
 
 use crate::{
     folding::{acts, cases},
@@ -23,6 +23,7 @@ proptest! {
         let mut state = world.agents[0].clone();
         let mut one = world.blocks.first().cloned();
         let mut other = world.tools.first().cloned();
+        let mut server = world.servers.first().cloned();
         for index in order {
             match &world.facts[index.index(world.facts.len())] {
                 Fact::Agent(_, at, event) => {
@@ -35,6 +36,13 @@ proptest! {
                     prop_assert_eq!(tool::project(*id, created_at, *at, event).len(), 2);
                     if let Some(other) = &mut other {
                         tool::apply(other, *at, event);
+                    }
+                }
+                Fact::McpServer(id, at, event) => {
+                    let created_at = server.as_ref().map(|state| state.created_at);
+                    prop_assert_eq!(mcp::project(*id, created_at, *at, event).len(), 1);
+                    if let Some(server) = &mut server {
+                        mcp::apply(server, *at, event);
                     }
                 }
                 Fact::Block(id, at, event) => {

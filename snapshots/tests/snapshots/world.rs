@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::test_runner::TestCaseError;
 use retold_events::{
-    AgentId, BlockId, Message, MessageId, NewEvent, Part, RunId, Seq, StepId, StreamId, Timestamp,
-    ToolId, agent, block,
+    AgentId, BlockId, McpServerId, Message, MessageId, NewEvent, Part, RunId, Seq, StepId,
+    StreamId, Timestamp, ToolId, agent, block,
     codec::Event as _,
-    next_uuid,
+    mcp, next_uuid,
     store::{Append, Commit, EventStore, MemoryStore, RowChange},
     tool,
 };
-use retold_snapshots::{agent as agent_state, block as block_state, load, tool as tool_state};
+use retold_snapshots::{
+    agent as agent_state, block as block_state, load, mcp as mcp_state, tool as tool_state,
+};
 use ulid::Ulid;
 use uuid::Uuid;
 
@@ -28,6 +30,7 @@ pub(crate) enum Fact {
     Agent(AgentId, Timestamp, Box<agent::Event>),
     Block(BlockId, Timestamp, Box<block::Event>),
     Tool(ToolId, Timestamp, Box<tool::Event>),
+    McpServer(McpServerId, Timestamp, Box<mcp::Event>),
 }
 
 /// What happened, and what a reader without rows and folds would remember of it.
@@ -37,6 +40,7 @@ pub(crate) struct World {
     pub(crate) agents: Vec<agent_state::State>,
     pub(crate) blocks: Vec<block_state::State>,
     pub(crate) tools: Vec<tool_state::State>,
+    pub(crate) servers: Vec<mcp_state::State>,
     /// Everything, by position.
     pub(crate) facts: Vec<Fact>,
     /// Messages ever stored, by agent.
@@ -242,6 +246,7 @@ pub(crate) fn enter(history: &mut History, state: &agent_state::State, event: &a
         | agent::Event::BlockDetached(_)
         | agent::Event::ToolAttached(_)
         | agent::Event::ToolDetached(_)
+        | agent::Event::SecretsSet(_)
         | agent::Event::Deleted(_)
         | agent::Event::RunAccepted(_)
         | agent::Event::RunStarted(_)

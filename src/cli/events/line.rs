@@ -50,6 +50,7 @@ fn gist(kind: &str, payload: &Value) -> String {
             format!("{} -> {} tokens", payload["tokens_before"], payload["tokens_after"])
         }
         "run.accepted" => said(&payload["input"]),
+        "mcp_server.created" | "mcp_server.updated" => quoted(&payload["server"]["server_name"]),
         "step.started" => plain(&payload["model"]),
         "step.ended" => step(payload),
         "step.feedback_given" => plain(&payload["feedback"]),

@@ -71,6 +71,18 @@ fn wrong_types_and_ranges_are_errors_that_say_what_would_be_right() {
     }
     assert!(refusal(&[("port", "x")], &[], "").starts_with("--port is `x`, but must be"));
     assert!(
+        refusal(&[("egress_allow", "::1, 10.0.0.1/8")], &[], "").starts_with(
+            "--egress-allow cannot be used: `10.0.0.1/8` is an address inside a network: write 10.0.0.0/8"
+        )
+    );
+    let in_file = refusal(&[], &[], "egress_allow = ['http://host']");
+    assert!(in_file.starts_with("`egress_allow` in "), "{in_file}");
+    assert!(
+        in_file.contains("retold.toml cannot be used: `http://host` is none of: a network"),
+        "{in_file}"
+    );
+    assert!(refusal(&[], &[], "egress_allow = [1]").contains(", but must be a list"));
+    assert!(
         refusal(&[], &[("RETOLD_PORT", "x")], "").starts_with("RETOLD_PORT is `x`, but must be")
     );
     assert!(refusal(&[], &[("RETOLD_HEADER_TIMEOUT", "1e300")], "").contains("must be"));

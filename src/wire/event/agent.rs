@@ -76,6 +76,13 @@ pub struct AgentTool {
     pub tool_id: Id<ToolId>,
 }
 
+/// An agent's secrets were set.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AgentSecretsSet {
+    /// What they are called, after it. Their values are in no event.
+    pub names: Vec<String>,
+}
+
 /// The system message of a thread was rewritten in place.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AgentSystemCompiled {
@@ -171,6 +178,12 @@ impl From<&agent::Forked> for AgentForked {
 impl From<&agent::Configured> for AgentConfigured {
     fn from(configured: &agent::Configured) -> Self {
         Self { config: (&configured.config).into() }
+    }
+}
+
+impl From<&agent::SecretsSet> for AgentSecretsSet {
+    fn from(set: &agent::SecretsSet) -> Self {
+        Self { names: set.secrets.iter().map(|secret| secret.name.clone()).collect() }
     }
 }
 

@@ -8,6 +8,7 @@ mod agent;
 mod block;
 mod call;
 mod config;
+mod mcp;
 mod message;
 mod query;
 mod redact;
@@ -16,8 +17,8 @@ mod tool;
 
 use retold_actors::{Fact, LogEvent};
 use retold_events::{
-    AgentId, BlockId, RunId, StreamId, ToolId, agent::Event as A, block::Event as B,
-    tool::Event as T,
+    AgentId, BlockId, McpServerId, RunId, StreamId, ToolId, agent::Event as A, block::Event as B,
+    mcp::Event as M, tool::Event as T,
 };
 use serde::{Serialize, Serializer};
 use utoipa::{
@@ -33,6 +34,7 @@ pub use self::{
     block::*,
     call::*,
     config::{StoredCompaction, StoredConfig, StoredEmbedding, StoredModel},
+    mcp::*,
     message::*,
     query::{Cursor, EventsQuery},
     redact::REDACTED,
@@ -46,7 +48,7 @@ use super::{Id, Time};
 pub struct Event {
     /// Its place among all events of the server, from 1 and without gap: the cursor of `after` and `before`.
     pub position: u64,
-    /// Whose history it belongs to: the id of an agent, of a block or of a tool.
+    /// Whose history it belongs to: the id of an agent, of a block, of a tool or of an MCP server.
     pub stream: String,
     /// The agent, when it is an agent's.
     #[schema(value_type = Option<String>)]
@@ -57,6 +59,9 @@ pub struct Event {
     /// The tool, when it is a tool's.
     #[schema(value_type = Option<String>)]
     pub tool_id: Option<Id<ToolId>>,
+    /// The MCP server, when it is one's.
+    #[schema(value_type = Option<String>)]
+    pub mcp_server_id: Option<Id<McpServerId>>,
     /// Its place in that history, from 1 and without gap.
     pub sequence: u64,
     /// Its own id, a ULID.
@@ -77,11 +82,12 @@ pub struct Event {
 
 impl From<&LogEvent> for Event {
     fn from(event: &LogEvent) -> Self {
-        let (mut agent_id, mut block_id, mut tool_id) = (None, None, None);
+        let (mut agent_id, mut block_id, mut tool_id, mut mcp_server_id) = (None, None, None, None);
         let stream = match event.stream {
             StreamId::Agent(agent) => agent_id.insert(Id(agent)).0.to_string(),
             StreamId::Block(block) => block_id.insert(Id(block)).0.to_string(),
             StreamId::Tool(tool) => tool_id.insert(Id(tool)).0.to_string(),
+            StreamId::McpServer(server) => mcp_server_id.insert(Id(server)).0.to_string(),
         };
         Self {
             position: event.position.0,
@@ -89,6 +95,7 @@ impl From<&LogEvent> for Event {
             agent_id,
             block_id,
             tool_id,
+            mcp_server_id,
             sequence: event.seq.0,
             id: event.id.to_string(),
             name: EventName::of(&event.fact),
@@ -167,6 +174,8 @@ events! {
     /// It may no longer call a tool.
     AgentToolDetached(AgentTool) = "agent.tool_detached"
         of Fact::Agent(A::ToolDetached(it)) => AgentTool { tool_id: Id(it.tool) };
+    /// Its secrets were set.
+    AgentSecretsSet(AgentSecretsSet) = "agent.secrets_set" of Fact::Agent(A::SecretsSet(it)) => it.into();
     /// The system message of one of its threads was rewritten.
     AgentSystemCompiled(AgentSystemCompiled) = "agent.system_compiled" of Fact::Agent(A::SystemCompiled(it)) => it.into();
     /// The context window of a thread was set.
@@ -216,6 +225,14 @@ events! {
     ToolUpdated(ToolUpdated) = "tool.updated" of Fact::Tool(T::Updated(it)) => it.into();
     /// A tool is gone.
     ToolDeleted(Nothing) = "tool.deleted" of Fact::Tool(T::Deleted(_)) => Nothing {};
+    /// A user made an MCP server known.
+    McpServerCreated(McpServerCreated) = "mcp_server.created"
+        of Fact::McpServer(M::Created(it)) => it.into();
+    /// Something about an MCP server changed.
+    McpServerUpdated(McpServerUpdated) = "mcp_server.updated"
+        of Fact::McpServer(M::Updated(it)) => it.into();
+    /// An MCP server is forgotten.
+    McpServerDeleted(Nothing) = "mcp_server.deleted" of Fact::McpServer(M::Deleted(_)) => Nothing {};
     /// Something that this version of the server cannot read.
     Unreadable(Unreadable) = "unreadable" of Fact::Unreadable { event_type, version, error } =>
         Unreadable { event_type: event_type.0, version: *version, error: error.to_string() };

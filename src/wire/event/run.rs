@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use retold_events::{
-    ConversationId, MessageId, RunId, StepId,
+    AgentId, ConversationId, MessageId, RunId, StepId,
     run::{self, StepOutcome},
 };
 use serde::Serialize;
@@ -26,6 +26,29 @@ pub struct RunAccepted {
     pub decisions: Vec<CallDecision>,
     /// Names of tools that the client runs itself.
     pub client_tools: Vec<String>,
+    /// Which call of another agent it came of; `null` when a client sent it.
+    pub asked_by: Option<AskedBy>,
+}
+
+/// Which call of another agent a run came of.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AskedBy {
+    /// The agent that sent the message.
+    #[schema(value_type = String)]
+    pub agent_id: Id<AgentId>,
+    /// The run in which it did.
+    #[schema(value_type = String)]
+    pub run_id: Id<RunId>,
+    /// Whether that run waits for the end of this one, and takes it along when it is cancelled.
+    pub waits: bool,
+    /// Runs between this one and the one that a client sent, from 1.
+    pub depth: u16,
+}
+
+impl From<&run::AskedBy> for AskedBy {
+    fn from(by: &run::AskedBy) -> Self {
+        Self { agent_id: Id(by.agent), run_id: Id(by.run), waits: by.waits, depth: by.depth }
+    }
 }
 
 /// How a run was asked for.
@@ -250,6 +273,7 @@ impl From<&run::Accepted> for RunAccepted {
             request: (&accepted.request).into(),
             decisions: accepted.decisions.iter().map(CallDecision::from).collect(),
             client_tools: accepted.client_tools.iter().map(|tool| tool.name.clone()).collect(),
+            asked_by: accepted.asked_by.as_ref().map(AskedBy::from),
         }
     }
 }

@@ -162,7 +162,6 @@ fn what_this_server_does_not_do_is_refused_by_name() {
         json!({"folder_ids": ["source-1"]}),
         json!({"identity_ids": ["identity-1"]}),
         json!({"enable_sleeptime": true}),
-        json!({"include_multi_agent_tools": true}),
         json!({"include_default_source": true}),
         json!({"agent_type": "sleeptime_agent"}),
         json!({"agent_type": "no_such_agent"}),

@@ -22,12 +22,20 @@ fn facts() -> Vec<(String, Vec<Fact>)> {
     let tools = samples::tool_events()
         .into_iter()
         .map(|(name, _, events)| (name.to_owned(), events.into_iter().map(Fact::Tool).collect()));
+    let servers = samples::mcp_events().into_iter().map(|(name, _, events)| {
+        (name.to_owned(), events.into_iter().map(Fact::McpServer).collect())
+    });
     let unreadable = Fact::Unreadable {
         event_type: EventType(999),
         version: 3,
         error: DecodeError::UnknownType(999),
     };
-    agents.chain(blocks).chain(tools).chain([("unreadable".to_owned(), vec![unreadable])]).collect()
+    agents
+        .chain(blocks)
+        .chain(tools)
+        .chain(servers)
+        .chain([("unreadable".to_owned(), vec![unreadable])])
+        .collect()
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn keys_may_be_repeated_and_some_hold_lists() {
 fn an_empty_value_is_none_but_an_empty_include_is_all() {
     let query = AgentsQuery::from_pairs(&pairs("name=&after=&limit=&include=")).unwrap();
     assert_eq!((query.name, query.page.after, query.page.limit), (None, None, 50));
-    assert_eq!(query.relations, Some(Relations::ALL));
+    let all = Relations { pending_approval: true, ..Relations::ALL };
+    assert_eq!(query.relations, Some(all));
 }
 
 #[test]

@@ -23,6 +23,10 @@ impl Filled {
         let said = world.post(&format!("/v1/agents/{id}/messages"), message("hi")).await.ok();
         let step = world.get("/v1/steps").await.ok();
         let tool = world.get("/v1/tools").await.ok();
+        // Nobody is there, so it has no tools.
+        let server =
+            json!({ "server_name": "away", "config": { "server_url": "https://mcp.invalid/" } });
+        let server = world.post("/v1/mcp-servers", server).await.ok();
         let parameters = vec![
             ("agent_id", id),
             ("block_id", text(&agent["blocks"][0]["id"]).to_owned()),
@@ -31,6 +35,8 @@ impl Filled {
             ("step_id", text(&step[0]["id"]).to_owned()),
             ("message_id", text(&said["messages"][0]["id"]).to_owned()),
             ("tool_id", text(&tool[0]["id"]).to_owned()),
+            ("mcp_server_id", text(&server["id"]).to_owned()),
+            ("mcp_server_name", "away".to_owned()),
         ];
         Self { logged, parameters }
     }

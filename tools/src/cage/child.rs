@@ -4,6 +4,7 @@
 //! What happens between `fork` and `exec` cannot be written safely in Rust; a program that does it to itself can. So the server
 //! starts its own executable with a first argument that nobody types.
 
+mod attendant;
 mod bubblewrap;
 mod filter;
 mod inner;
@@ -16,6 +17,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+pub(crate) use attendant::Attendance;
 pub(super) use inner::signals_can_be_scoped;
 pub(super) use plan::{Plan, Walls};
 
@@ -24,6 +26,8 @@ use super::frame;
 /// The arguments after the helper's own that start a keeper.
 pub(super) const KEEPER: &str = "keeper";
 const INNER: &str = "inner";
+/// Attends a program that is not in the cage.
+const ATTENDANT: &str = "attendant";
 /// What runs in the cage to see whether it holds.
 pub(super) const PROBE: &str = "probe";
 
@@ -37,13 +41,17 @@ pub fn child_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [KEEPER, plan] => read(plan).and_then(|plan| keeper::keep(&plan)),
         [INNER, plan] => read(plan).and_then(|plan| inner::enter(&plan)),
+        [ATTENDANT, plan] => match read(plan).and_then(|plan| attendant::attend(&plan)) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
         [PROBE, hidden] => probe(Path::new(hidden)),
         _ => Err(io::Error::other("this form of the program is started by the server only")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("the cage: {error}");
+            eprintln!("{SAYS}{error}");
             ExitCode::from(CANNOT)
         }
     }
@@ -51,6 +59,13 @@ pub fn child_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// How a part of the cage ends that could not do its work.
 const CANNOT: u8 = 125;
+/// How what it says then begins.
+const SAYS: &str = "the cage: ";
+
+/// What a part of the cage said that could not do its work, where it is that which speaks.
+pub(crate) fn said(words: &str) -> Option<&str> {
+    words.strip_prefix(SAYS)
+}
 
 fn read<T: serde::de::DeserializeOwned>(plan: &str) -> io::Result<T> {
     serde_json::from_str(plan).map_err(io::Error::other)

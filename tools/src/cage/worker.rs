@@ -127,7 +127,7 @@ impl Worker {
         let said = said.text();
         match said.trim() {
             "" => "it ended without a word".into(),
-            said => said.trim_start_matches("the cage: ").to_owned(),
+            words => child::said(words).unwrap_or(words).to_owned(),
         }
     }
 

@@ -130,7 +130,11 @@ impl RunReader {
         match fact {
             Fact::Agent(agent::Event::RunEnded(_)) => self.saw_end = true,
             Fact::Agent(agent::Event::CallbackSent(_)) => self.wants_callback = false,
-            Fact::Agent(_) | Fact::Block(_) | Fact::Tool(_) | Fact::Unreadable { .. } => {}
+            Fact::Agent(_)
+            | Fact::Block(_)
+            | Fact::Tool(_)
+            | Fact::McpServer(_)
+            | Fact::Unreadable { .. } => {}
         }
     }
 
@@ -191,7 +195,11 @@ fn may_edit(fact: &Fact) -> bool {
         }
         // Of a block that the agent made by writing to it.
         Fact::Agent(agent::Event::BlockAttached(_)) => true,
-        Fact::Agent(_) | Fact::Block(_) | Fact::Tool(_) | Fact::Unreadable { .. } => false,
+        Fact::Agent(_)
+        | Fact::Block(_)
+        | Fact::Tool(_)
+        | Fact::McpServer(_)
+        | Fact::Unreadable { .. } => false,
     }
 }
 
@@ -203,6 +211,7 @@ fn is_edit_by(run: RunId, fact: &Fact) -> bool {
         Fact::Block(block::Event::Forked(_))
         | Fact::Agent(_)
         | Fact::Tool(_)
+        | Fact::McpServer(_)
         | Fact::Unreadable { .. } => return false,
     };
     matches!(author, Author::Agent { run: by, .. } if *by == run)

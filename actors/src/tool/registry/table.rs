@@ -53,6 +53,20 @@ impl Table {
         self.before_id(*self.by_name.get(name)?)
     }
 
+    /// Tools of an MCP server, by creation.
+    pub(super) fn of_server(&self, server: &str) -> Vec<Arc<Known>> {
+        let all = self.by_id.values().map(|entry| &entry.known);
+        let mut found: Vec<_> =
+            all.filter(|known| known.server_name() == Some(server)).cloned().collect();
+        found.sort_by_key(|known| known.id);
+        found
+    }
+
+    /// Another one after every change of any tool.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// A number that no state of any tool has had.
     pub(super) fn next_generation(&mut self) -> u64 {
         self.generation += 1;

@@ -8,6 +8,8 @@
 //! log/      sled's files
 //! journal/  the newest groups, see `journal.rs`
 //! trial/    a copy of log/, only while a log is checked that may be damaged
+//!
+//! secrets.key   what opens the sealed values of events: the server's, nothing here reads it
 //! ```
 
 use std::{

@@ -114,15 +114,16 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{AgentId, BlockId, ToolId};
+    use crate::{AgentId, BlockId, McpServerId, ToolId};
 
     fn streams() -> impl Strategy<Value = StreamId> {
         any::<([u8; 16], u8)>().prop_map(|(id, kind)| {
             let id = Uuid::from_bytes(id);
-            match kind % 3 {
+            match kind % 4 {
                 0 => StreamId::Agent(AgentId::from_uuid(id)),
                 1 => StreamId::Block(BlockId::from_uuid(id)),
-                _ => StreamId::Tool(ToolId::from_uuid(id)),
+                2 => StreamId::Tool(ToolId::from_uuid(id)),
+                _ => StreamId::McpServer(McpServerId::from_uuid(id)),
             }
         })
     }

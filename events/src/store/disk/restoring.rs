@@ -21,8 +21,9 @@ use crate::store::{
 pub(super) const MARK: &str = "restoring";
 /// Where it is built.
 const BUILD: &str = "restoring";
-/// What may be in a directory that counts as empty: what makes a file system, and what an earlier try began with.
-const EMPTY: [&str; 3] = ["lost+found", "LOCK", "FORMAT.new"];
+/// What may be in a directory that counts as empty: what makes a file system, what an earlier try began with, and the key
+/// of secrets, which no backup holds and whoever restores one may have put there already.
+const EMPTY: [&str; 4] = ["lost+found", "LOCK", "FORMAT.new", "secrets.key"];
 
 /// A data directory being built, ours while this lives.
 #[derive(Debug)]
@@ -126,7 +127,7 @@ impl Restoring {
         for name in entries(&self.dir)? {
             let path = self.dir.join(&name);
             match name.as_str() {
-                "lost+found" | "LOCK" | "FORMAT" => {}
+                "lost+found" | "LOCK" | "FORMAT" | "secrets.key" => {}
                 _ if path.is_dir() => fs::remove_dir_all(path)?,
                 _ => fs::remove_file(path)?,
             }
