@@ -38,7 +38,12 @@ const WORDS: [&[u8]; 14] = [
 ];
 
 /// Calls `target` with `seeds`, with the inputs kept in `fuzz/seeds/NAME`, and with what is made from both.
-pub(crate) fn run(name: &str, mut seeds: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
+pub(crate) fn run(name: &str, seeds: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
+    run_with(INPUTS, name, seeds, target);
+}
+
+/// The same with another number of inputs, for targets that take longer.
+pub(crate) fn run_with(inputs: usize, name: &str, mut seeds: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
     keep(name, &seeds);
     seeds.extend(kept(name));
     assert!(!seeds.is_empty(), "{name} has a seed");
@@ -46,7 +51,7 @@ pub(crate) fn run(name: &str, mut seeds: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
         call(name, seed, &target);
     }
     let mut chance = Chance(blend(name));
-    for _ in 0..INPUTS {
+    for _ in 0..inputs {
         call(name, &chance.input(&seeds), &target);
     }
 }

@@ -347,7 +347,8 @@ fn block_on(work: impl Future<Output = Exit>) -> Exit {
 /// Sends the log to standard error.
 fn start_log(filter: &str, process: &Process) {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        // The MCP library tells errors that whoever asked is told anyway; directives of one's own win over this one.
+        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("rmcp=off,{filter}")))
         .with_writer(std::io::stderr)
         .with_ansi(process.may_color())
         // Complaining that nobody reads the log would panic for the same reason.

@@ -1,7 +1,7 @@
 """Counts what tools do, in a process of its own: no crash of a host makes it forget.
 
 A connection brings one line. `?` is answered with all lines before it; every other line is kept and answered with `ok`.
-It ends when its standard input does.
+A peer that is killed before its line is whole has said nothing. It ends when its standard input does.
 """
 
 import os
@@ -21,10 +21,13 @@ print(server.getsockname()[1], flush=True)
 kept = []
 while True:
     connection, _ = server.accept()
-    with connection, connection.makefile("rw") as peer:
-        line = peer.readline().strip()
-        if line == "?":
-            peer.write("".join(f"{one}\n" for one in kept))
-        else:
-            kept.append(line)
-            peer.write("ok\n")
+    try:
+        with connection, connection.makefile("rw") as peer:
+            line = peer.readline()
+            if line == "?\n":
+                peer.write("".join(kept))
+            elif line.endswith("\n"):
+                kept.append(line)
+                peer.write("ok\n")
+    except OSError:
+        pass  # It was killed; what it said whole is kept.

@@ -194,7 +194,20 @@ impl Log {
         commit: Commit,
         done: impl FnOnce(Result<Committed, AppendError>) + Send + 'static,
     ) -> Ticket {
-        self.shared().submit(permit, commit, Box::new(done))
+        self.submit_shown(permit, commit, |_| (), done)
+    }
+
+    /// Queues a commit as [`Log::submit`] does, and calls `show` with its ticket before it can be durable: whoever hears of
+    /// it by its durability finds what `show` did. `show` runs on the calling thread with the queue held, so it must be
+    /// quick and may not ask anything of the log.
+    pub fn submit_shown(
+        &self,
+        permit: Permit,
+        commit: Commit,
+        show: impl FnOnce(Ticket),
+        done: impl FnOnce(Result<Committed, AppendError>) + Send + 'static,
+    ) -> Ticket {
+        self.shared().submit(permit, commit, show, Box::new(done))
     }
 
     /// Waits for room, writes, and waits until it is durable.
@@ -329,7 +342,13 @@ impl Drop for Owner {
 }
 
 impl Shared {
-    fn submit(&self, permit: Permit, commit: Commit, done: Done) -> Ticket {
+    fn submit(
+        &self,
+        permit: Permit,
+        commit: Commit,
+        show: impl FnOnce(Ticket),
+        done: Done,
+    ) -> Ticket {
         let refusal = check(&commit).err();
         let mut queue = self.lock_queue();
         let closed = queue.closing || self.failure.get().is_some();
@@ -337,11 +356,13 @@ impl Shared {
         let done = if Defect::AnswerBeforeSync.is_on() { self.answered_now(done) } else { done };
         if let Some(refusal) = refusal {
             drop(queue);
+            show(Ticket::NEVER);
             done(Err(refusal));
             return Ticket::NEVER;
         }
         queue.last_ticket += 1;
         let ticket = queue.last_ticket;
+        show(Ticket(ticket));
         self.metrics.queued(committer::size(&commit).0);
         let queued = Instant::now();
         queue.waiting.push_back(Pending { ticket, commit, done, queued, _permit: permit });

@@ -106,7 +106,10 @@ mod tests {
     use std::{net::Ipv4Addr, sync::Arc};
 
     use retold_tools::egress::{LookingUp, Lookup};
-    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
     use super::*;
 
@@ -136,6 +139,10 @@ mod tests {
         let client = build(&egress).unwrap();
         let moved = async {
             let (mut socket, _) = canary.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(socket.read_u8().await.unwrap());
+            }
             let answer = "HTTP/1.1 307 Moved\r\nlocation: /on\r\ncontent-length: 0\r\n\r\n";
             socket.write_all(answer.as_bytes()).await.unwrap();
             socket

@@ -162,7 +162,7 @@ impl App {
         reader: &Reader,
     ) -> Result<Vec<(String, McpServer)>, ApiError> {
         let whose = Whose::Server(Tables::MCP_SERVERS);
-        let rows = reader.query(whose, |store| query::all_mcp_servers(store)).await?;
+        let rows = reader.query(whose, query::all_mcp_servers).await?;
         let mut shown = Vec::with_capacity(rows.len());
         for (id, row) in rows {
             shown.push((row.server.name.clone(), self.mcp_server(id, &row.server).await));

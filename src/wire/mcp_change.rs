@@ -14,7 +14,13 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{McpServerType, Problem, SecretValues};
+use super::{
+    McpServerType, Problem, SecretValues,
+    mcp_header::{check_header, check_once, check_value},
+};
+
+#[cfg(test)]
+mod tests;
 
 /// The name that a token is sealed under.
 pub const AUTH_TOKEN: &str = "auth_token";
@@ -25,28 +31,6 @@ const MOST_NAME: usize = 128;
 const MOST_PARTS: usize = 100;
 /// Bytes of a program's name, of an argument, of a header, of a token.
 const MOST_PART_BYTES: usize = 32 << 10;
-/// Headers that are of the connection or of the protocol: whoever sets one breaks either.
-const NOT_HEADERS: [&str; 18] = [
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "last-event-id",
-    "mcp-protocol-version",
-    "mcp-session-id",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// An MCP server to be made known.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 pub struct CreateMcpServerRequest {
@@ -79,7 +63,8 @@ pub struct McpServerConfigInput {
 /// How an MCP server is reached. A program needs `command`, a server at an address `server_url`.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct McpServerInput {
-    /// `stdio`, `sse` or `streamable_http`; in the older paths also `type`. Of an absent one: what the other members say.
+    /// `stdio`, `sse` or `streamable_http`; in the older paths also `type`. When absent, what the other
+    /// members say: `sse` for an address that ends with `/sse`.
     #[serde(alias = "type")]
     pub mcp_server_type: Option<McpServerType>,
     /// The program.
@@ -219,10 +204,7 @@ impl McpServerInput {
         let name = checked_name(name.ok_or_else(|| needed("server_name"))?)?;
         let wanted =
             self.mcp_server_type.or_else(|| old.map(|old| McpServerType::of(&old.transport)));
-        let wanted = wanted.unwrap_or(match (&self.command, &self.server_url) {
-            (Some(_), None) => McpServerType::Stdio,
-            (None | Some(_), _) => McpServerType::StreamableHttp,
-        });
+        let wanted = wanted.unwrap_or_else(|| self.likely_type());
         let old = old.map(|old| &old.transport);
         let transport = match wanted {
             McpServerType::Stdio => self.program(old, keeping)?,
@@ -230,6 +212,17 @@ impl McpServerInput {
             McpServerType::StreamableHttp => Transport::StreamableHttp(self.remote(old, keeping)?),
         };
         Ok(Server { name, transport })
+    }
+
+    /// The type of a server whose client does not say: older servers have their event stream at `/sse`.
+    fn likely_type(&self) -> McpServerType {
+        match (&self.command, &self.server_url) {
+            (Some(_), None) => McpServerType::Stdio,
+            (None | Some(_), Some(url)) if url.trim_end_matches('/').ends_with("/sse") => {
+                McpServerType::Sse
+            }
+            (None | Some(_), _) => McpServerType::StreamableHttp,
+        }
     }
 
     fn program(self, old: Option<&Transport>, keeping: &dyn Keeping) -> Result<Transport, Problem> {
@@ -303,19 +296,6 @@ impl McpServerInput {
     }
 }
 
-/// The header that carries a token, and its value.
-#[must_use]
-pub fn auth_header(remote: &Remote, token: &str) -> (String, String) {
-    let name = remote.auth_header.as_deref().unwrap_or("Authorization");
-    let has_scheme = token.contains(' ');
-    let value = if name.eq_ignore_ascii_case("authorization") && !has_scheme {
-        format!("Bearer {token}")
-    } else {
-        token.to_owned()
-    };
-    (name.to_owned(), value)
-}
-
 /// Values under their names, sealed; what was not given stays.
 fn sealed(
     member: &str,
@@ -365,208 +345,10 @@ fn check_count(member: &str, count: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A name that a header may have, other than those of the connection and the protocol.
-fn check_header(name: &str) -> Result<(), Problem> {
-    let shown: String = name.chars().take(40).collect();
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || name.len() > 256 || !name.bytes().all(fits) {
-        return Err(Problem::Unprocessable(format!("{shown:?} is no name of a header")));
-    }
-    let lower = name.to_ascii_lowercase();
-    if NOT_HEADERS.contains(&&*lower) {
-        return Err(Problem::Unprocessable(format!(
-            "the header {shown} belongs to the connection or to the protocol and cannot be set"
-        )));
-    }
-    Ok(())
-}
-
-fn check_value(value: &str) -> Result<(), &'static str> {
-    let fits = |byte: u8| byte == b'\t' || (byte >= 0x20 && byte != 0x7f);
-    if !value.bytes().all(fits) || value.trim() != value {
-        return Err(
-            "a header holds no line breaks or other control characters, and no blanks around it",
-        );
-    }
-    if value.len() > MOST_PART_BYTES {
-        return Err("it is longer than a header may be");
-    }
-    Ok(())
-}
-
-/// No header is sent twice, whatever the case of its name.
-fn check_once(
-    auth_header: Option<&str>,
-    has_token: bool,
-    custom: &[Secret],
-) -> Result<(), Problem> {
-    let token = has_token.then_some(auth_header.unwrap_or("Authorization"));
-    let mut seen: Vec<String> = token.into_iter().map(str::to_ascii_lowercase).collect();
-    for Secret { name, .. } in custom {
-        let lower = name.to_ascii_lowercase();
-        if seen.contains(&lower) {
-            return Err(Problem::Unprocessable(format!(
-                "the header {name} is given twice: by auth_token or by another custom header"
-            )));
-        }
-        seen.push(lower);
-    }
-    Ok(())
-}
-
 fn needed(member: &str) -> Problem {
     Problem::Unprocessable(format!("{member} is needed"))
 }
 
 fn unprocessable(why: &str) -> Problem {
     Problem::Unprocessable(why.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// Seals nothing, and calls loopback only.
-    struct Plain;
-
-    impl Keeping for Plain {
-        fn address(&self, url: &str) -> Result<String, Problem> {
-            let is_ours = url.starts_with("http://127.0.0.1");
-            is_ours.then(|| url.to_owned()).ok_or_else(|| Problem::Invalid("not there".to_owned()))
-        }
-
-        fn seal(&self, _: &str, value: &str, old: Option<&Sealed>) -> Result<Sealed, Problem> {
-            let new = Sealed { owner: [1; 16], bytes: value.as_bytes().to_vec() };
-            Ok(old.filter(|old| old.bytes == new.bytes).cloned().unwrap_or(new))
-        }
-    }
-
-    fn create(config: Value) -> Result<Server, Problem> {
-        let body = json!({"server_name": "files", "config": config});
-        serde_json::from_value::<CreateMcpServerRequest>(body).unwrap().make(&Plain)
-    }
-
-    fn update(old: &Server, body: Value) -> Result<Server, Problem> {
-        serde_json::from_value::<UpdateMcpServerRequest>(body).unwrap().over(old, &Plain)
-    }
-
-    fn remote(server: &Server) -> &Remote {
-        match &server.transport {
-            Transport::Sse(remote) | Transport::StreamableHttp(remote) => remote,
-            Transport::Stdio { .. } => panic!("{server:?}"),
-        }
-    }
-
-    const URL: &str = "http://127.0.0.1/mcp";
-
-    fn full() -> Server {
-        create(json!({"mcp_server_type": "streamable_http", "server_url": URL, "auth_token": "t",
-            "auth_header": "X-Key", "custom_headers": {"X-Team": "a"}}))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_type_follows_from_what_is_given() {
-        let program = create(json!({"command": "npx", "args": ["a"]})).unwrap();
-        assert_eq!(McpServerType::of(&program.transport), McpServerType::Stdio);
-        let address = create(json!({"server_url": URL})).unwrap();
-        assert_eq!(McpServerType::of(&address.transport), McpServerType::StreamableHttp);
-        let older = json!({"server_name": "files", "type": "sse", "server_url": URL});
-        let older: McpServerConfigInput = serde_json::from_value(older).unwrap();
-        let older = CreateMcpServerRequest::try_from(older).unwrap().make(&Plain).unwrap();
-        assert_eq!(McpServerType::of(&older.transport), McpServerType::Sse);
-    }
-
-    #[test]
-    fn what_a_change_does_not_say_stays_and_empty_leaves_nothing() {
-        let nulls = json!({"server_name": null, "config": {"mcp_server_type": "streamable_http",
-            "server_url": null, "auth_token": null, "auth_header": null, "custom_headers": null}});
-        assert_eq!(update(&full(), nulls).unwrap(), full());
-        assert_eq!(update(&full(), json!({"server_name": "files"})).unwrap(), full());
-        let same = json!({"config": {"auth_token": "t", "custom_headers": {"X-Team": "a"}}});
-        assert_eq!(update(&full(), same).unwrap(), full());
-        let empty = json!({"config": {"auth_token": "", "auth_header": "", "custom_headers": {}}});
-        let empty = update(&full(), empty).unwrap();
-        let bare = Remote {
-            url: URL.to_owned(),
-            auth_header: None,
-            auth_token: None,
-            custom_headers: vec![],
-        };
-        assert_eq!(remote(&empty), &bare);
-        // The other way to the same address, with everything it had.
-        let sse = update(&full(), json!({"config": {"mcp_server_type": "sse"}})).unwrap();
-        assert_eq!(
-            (remote(&sse), McpServerType::of(&sse.transport)),
-            (remote(&full()), McpServerType::Sse)
-        );
-    }
-
-    #[test]
-    fn what_is_missing_or_does_not_belong_is_named() {
-        for (config, part) in [
-            (json!({"mcp_server_type": "stdio"}), "command"),
-            (json!({}), "server_url"),
-            (json!({"mcp_server_type": "stdio", "command": "x", "server_url": URL}), "server_url"),
-            (json!({"mcp_server_type": "sse", "server_url": URL, "command": "x"}), "command"),
-            (json!({"command": " "}), "empty"),
-            (json!({"command": "x", "env": {"A=B": "c"}}), "environment variable"),
-            (json!({"server_url": URL, "custom_headers": {"Host": "a"}}), "Host"),
-            (json!({"server_url": URL, "custom_headers": {"A B": "a"}}), "no name of a header"),
-            (json!({"server_url": URL, "custom_headers": {"A": "secret\r\nB: c"}}), "line breaks"),
-            (json!({"server_url": URL, "auth_token": "secret\n"}), "line breaks"),
-            (json!({"server_url": URL, "auth_header": "Transfer-Encoding"}), "connection"),
-            (
-                json!({"server_url": URL, "auth_token": "t", "custom_headers": {"authorization": "a"}}),
-                "twice",
-            ),
-            (json!({"server_url": URL, "custom_headers": {"A": "a", "a": "b"}}), "twice"),
-        ] {
-            let Err(Problem::Unprocessable(says)) = create(config.clone()) else {
-                panic!("{config}")
-            };
-            assert!(says.contains(part) && !says.contains("secret"), "{config}: {says}");
-        }
-        assert_eq!(
-            create(json!({"server_url": "ftp://x"})),
-            Err(Problem::Invalid("not there".to_owned()))
-        );
-        for name in ["", " ", "a\u{1b}b", &"x".repeat(129)] {
-            assert!(update(&full(), json!({"server_name": name})).is_err(), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn no_value_is_told_by_an_error_or_a_debug() {
-        for bad in [
-            json!({"server_name": "a", "config": {"auth_token": {"secret": 1}}}),
-            json!({"server_name": "a", "config": {"custom_headers": {"A": ["secret"]}}}),
-            json!({"server_name": "a", "config": {"env": "secret"}}),
-        ] {
-            let says =
-                serde_json::from_value::<CreateMcpServerRequest>(bad).unwrap_err().to_string();
-            assert!(!says.contains("secret"), "{says}");
-        }
-        let good = json!({"server_name": "a", "config": {"auth_token": "secret", "custom_headers": {"A": "secret"},
-            "env": {"B": "secret"}}});
-        let good: CreateMcpServerRequest = serde_json::from_value(good).unwrap();
-        assert!(!format!("{good:?}").contains("secret"));
-    }
-
-    #[test]
-    fn a_token_is_a_bearer_unless_its_header_or_it_says_otherwise() {
-        let header = |name: Option<&str>, token| {
-            let remote = Remote { auth_header: name.map(str::to_owned), ..remote(&full()).clone() };
-            auth_header(&remote, token)
-        };
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(header(None, "t"), pair("Authorization", "Bearer t"));
-        assert_eq!(
-            header(Some("authorization"), "Basic dQ=="),
-            pair("authorization", "Basic dQ==")
-        );
-        assert_eq!(header(Some("X-Key"), "t"), pair("X-Key", "t"));
-    }
 }

@@ -24,6 +24,7 @@ mod json;
 mod llm_config;
 mod mcp;
 mod mcp_change;
+mod mcp_header;
 mod message;
 mod message_input;
 mod model;
@@ -87,8 +88,9 @@ pub use llm_config::{LlmConfig, LlmConfigInput, OtherConfig, ReasoningEffort};
 pub use mcp::{McpRefreshed, McpServer, McpServerConfig, McpServerType, McpTested, McpTool};
 pub use mcp_change::{
     AUTH_TOKEN, CreateMcpServerRequest, Keeping, McpServerConfigInput, McpServerInput,
-    UpdateMcpServerRequest, auth_header,
+    UpdateMcpServerRequest,
 };
+pub use mcp_header::auth_header;
 pub use message::*;
 pub use message_input::{InputMessage, MessageCreate};
 pub use model::{EmbeddingConfig, EmbeddingModel, Model};

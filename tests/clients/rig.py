@@ -113,6 +113,8 @@ class Rig:
         upstream = self.start_upstream()
         # Both names, as a configuration made for the reference server has them.
         secure = {"LETTA_SERVER_PASSWORD": PASSWORD, "LETTA_SERVER_SECURE": "true"}
+        # There MCP servers may be programs, in the words of the reference server.
+        secure |= {"MCP_DISABLE_STDIO": "false"}
         environment = {
             **os.environ,
             "RETOLD_URL": self.start_server("open", upstream, {}),

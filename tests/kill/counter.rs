@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::Result;
 
 pub(crate) struct Counter {
     process: Child,
+    /// Calls that a kill ended, as far as is known.
+    cut: AtomicI64,
     /// It ends when this does.
     _until: ChildStdin,
     pub(crate) port: u16,
@@ -36,7 +39,8 @@ impl Counter {
         let said = process.stdout.take().ok_or("its output is piped")?;
         let mut line = String::new();
         BufReader::new(said).read_line(&mut line)?;
-        Ok(Self { process, _until: until, port: line.trim().parse()? })
+        let port = line.trim().parse()?;
+        Ok(Self { process, cut: AtomicI64::new(0), _until: until, port })
     }
 
     /// The source of a tool that reports when it begins and when it ends.
@@ -57,7 +61,7 @@ impl Counter {
                 pass
 
     tell("begun")
-    time.sleep(0.02)
+    time.sleep(0.1)
     tell("ended")
     return f"did {{what}}"
 "#,
@@ -67,10 +71,7 @@ impl Counter {
 
     /// What was done so far, by tool and by what it was to do.
     pub(crate) fn done(&self) -> Result<BTreeMap<(String, String), Done>> {
-        let mut peer = TcpStream::connect(("127.0.0.1", self.port))?;
-        peer.write_all(b"?\n")?;
-        let mut answer = String::new();
-        peer.read_to_string(&mut answer)?;
+        let answer = self.told()?;
         let mut done: BTreeMap<(String, String), Done> = BTreeMap::new();
         for line in answer.lines() {
             let [when, tool, what, key] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -84,6 +85,37 @@ impl Counter {
             }
         }
         Ok(done)
+    }
+
+    /// How many reports there are so far.
+    pub(crate) fn reports(&self) -> Result<u64> {
+        Ok(self.told()?.lines().count() as u64)
+    }
+
+    /// How many calls have begun since the last kill and not ended.
+    pub(crate) fn under_way(&self) -> Result<i64> {
+        Ok(self.open()? - self.cut.load(Ordering::Relaxed))
+    }
+
+    /// The server was killed, and the calls under way with it.
+    pub(crate) fn forget_what_is_under_way(&self) -> Result<()> {
+        self.cut.store(self.open()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Calls that have begun and not ended.
+    fn open(&self) -> Result<i64> {
+        let told = self.told()?;
+        let signs = told.lines().map(|line| if line.starts_with("begun") { 1 } else { -1 });
+        Ok(signs.sum())
+    }
+
+    fn told(&self) -> Result<String> {
+        let mut peer = TcpStream::connect(("127.0.0.1", self.port))?;
+        peer.write_all(b"?\n")?;
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 }
 

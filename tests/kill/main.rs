@@ -32,8 +32,12 @@ const KILLS: u64 = 60;
 /// How long the first answer after a start may take before the round is killed without one.
 const WARM: Duration = Duration::from_secs(5);
 
+/// One loop at a time: each says how soon a server is back, which another's load would belie.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
+    let _alone = ALONE.lock().await;
     let kills = number("RETOLD_KILLS")?.unwrap_or(KILLS);
     let seed = number("RETOLD_SEED")?.unwrap_or_else(random::seed);
     say(&format!("kill loop: {kills} kills, RETOLD_SEED={seed}"));

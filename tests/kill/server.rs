@@ -28,6 +28,8 @@ impl Server {
             .arg(home.join("data"))
             .env_clear()
             .env("HOME", home)
+            // Tools need an interpreter.
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("OPENAI_API_KEY", "test-key")
             .env("OPENAI_BASE_URL", format!("{upstream}/v1"))
             .current_dir(home)

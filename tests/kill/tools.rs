@@ -17,9 +17,9 @@ use crate::server::Server;
 use crate::{number, say, upstream};
 
 /// Enough rounds to hit calls before, in and after their tools, in about half a minute.
-const KILLS: u64 = 14;
+const KILLS: u64 = 10;
 /// Agents that talk at a time.
-const CLIENTS: usize = 4;
+const CLIENTS: usize = 3;
 /// Runs that are under way again have ended within this.
 const RESUMED: Duration = Duration::from_secs(20);
 /// The first call of a server waits for its cage.
@@ -34,13 +34,13 @@ struct Book {
     /// What tools were asked to do, and told to have done.
     told: Vec<(String, String)>,
     answers: u64,
-    approved: u64,
 }
 
 type Shared = Arc<Mutex<Book>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_tool_is_called_twice_by_kill_9_that_must_not_be() -> Result<()> {
+    let _alone = crate::ALONE.lock().await;
     let kills = number("RETOLD_TOOL_KILLS")?.unwrap_or(KILLS);
     let seed = number("RETOLD_SEED")?.unwrap_or_else(random::seed);
     say(&format!("tool kill loop: {kills} kills, RETOLD_SEED={seed}"));
@@ -67,36 +67,50 @@ async fn no_tool_is_called_twice_by_kill_9_that_must_not_be() -> Result<()> {
                     agent: agent.clone(),
                     book: Arc::clone(&book),
                     mark: format!("{round}-{at}"),
+                    first: at + usize::try_from(round).unwrap_or_default(),
                 };
                 tokio::spawn(client.talk())
             })
             .collect();
-        let (before, loaded) = (counter.done()?.len(), Instant::now());
-        while counter.done()?.len() == before && loaded.elapsed() < WARM {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        // Not a time, but how far the tools have come: how fast a cage begins is the machine's affair.
+        let (until, loaded) = (counter.reports()? + 1 + random.below(10), Instant::now());
+        while counter.reports()? < until && loaded.elapsed() < WARM {
+            tokio::time::sleep(Duration::from_millis(3)).await;
         }
-        tokio::time::sleep(Duration::from_millis(random.below(400))).await;
+        if random.one_in(2) {
+            // In the middle of a tool.
+            while counter.under_way()? == 0 && loaded.elapsed() < WARM {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        } else {
+            tokio::time::sleep(Duration::from_millis(random.below(100))).await;
+        }
         server.kill()?;
+        counter.forget_what_is_under_way()?;
         for client in load {
             client.await??;
         }
     }
     let mut server = Server::spawn(home.path(), &upstream)?;
     server.ready().await?;
+    settled(&server.url, &agents, &counter, &book).await?;
+    // Undisturbed, everything that is asked for is made.
+    for (at, agent) in agents.iter().enumerate() {
+        let (url, mark) = (server.url.clone(), format!("end-{at}"));
+        let last = Client { url, agent: agent.clone(), book: Arc::clone(&book), mark, first: 0 };
+        assert!(last.ask(&client()?, 1).await?, "the server is gone");
+    }
     let figures = settled(&server.url, &agents, &counter, &book).await?;
     server.kill()?;
 
-    let (answers, approved) = {
-        let book = book.lock().unwrap_or_else(PoisonError::into_inner);
-        (book.answers, book.approved)
-    };
+    assert!(figures.approved >= CLIENTS as u64, "what was approved was not made: {figures:?}");
+    let answers = book.lock().unwrap_or_else(PoisonError::into_inner).answers;
     say(&format!(
-        "tool kill loop: {kills} kills in {:.0} s; {answers} answers, {approved} approvals; {figures:?}",
+        "tool kill loop: {kills} kills in {:.0} s; {answers} answers; {figures:?}",
         begun.elapsed().as_secs_f64(),
     ));
     if kills >= KILLS {
-        assert!(answers >= kills && approved >= kills / 2, "hardly anything was answered");
-        assert!(figures.cut >= kills / 2, "hardly any tool was hit: {figures:?}");
+        assert!(figures.cut >= 2 && figures.unknown >= 2, "no tool was hit: {figures:?}");
         assert!(figures.retried >= 1, "no tool was called again: {figures:?}");
     }
     Ok(())
@@ -136,27 +150,31 @@ struct Client {
     agent: String,
     book: Shared,
     mark: String,
+    /// The number of the first thing that it says.
+    first: usize,
 }
 
 impl Client {
     async fn talk(self) -> Result<()> {
         let http = client()?;
-        for number in 0.. {
-            let tools = ["once,again", "again,asked", "once,again,once"][number % 3];
-            let text = format!("Please, tools={tools} what={}-{number}.", self.mark);
-            let Some(answer) = self.send(&http, json!({ "role": "user", "content": text })).await?
-            else {
-                return Ok(());
-            };
-            if answer["stop_reason"]["stop_reason"] == "requires_approval" {
-                let approval = approval(&answer["messages"]);
-                if self.send(&http, approval).await?.is_none() {
-                    return Ok(());
-                }
-                self.book.lock().unwrap_or_else(PoisonError::into_inner).approved += 1;
+        for number in self.first.. {
+            if !self.ask(&http, number).await? {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Asks for some calls, and approves those that wait for it. Whether the server is still there.
+    async fn ask(&self, http: &reqwest::Client, number: usize) -> Result<bool> {
+        let tools = ["once,again", "again,asked", "once,again,once"][number % 3];
+        let text = format!("Please, tools={tools} what={}-{number}.", self.mark);
+        let said = json!({ "role": "user", "content": text });
+        let Some(answer) = self.send(http, said).await? else { return Ok(false) };
+        if answer["stop_reason"]["stop_reason"] != "requires_approval" {
+            return Ok(true);
+        }
+        Ok(self.send(http, approval(&answer["messages"])).await?.is_some())
     }
 
     /// The answer to one message; `None` when the server is gone.
@@ -174,8 +192,8 @@ impl Client {
 
 /// The approval of what a list of messages asks for last.
 fn approval(messages: &Value) -> Value {
-    let asks = messages.as_array().into_iter().flatten();
-    let asks = asks.filter(|message| message["message_type"] == "approval_request_message").last();
+    let mut asks = messages.as_array().into_iter().flatten();
+    let asks = asks.rfind(|message| message["message_type"] == "approval_request_message");
     let calls = asks.map(|asks| asks["tool_calls"].clone()).unwrap_or_default();
     let approve = |call: &Value| json!({ "type": "approval", "tool_call_id": call["tool_call_id"], "approve": true });
     let approvals: Vec<Value> = calls.as_array().into_iter().flatten().map(approve).collect();
@@ -227,6 +245,8 @@ struct Figures {
     retried: u64,
     /// Calls of which the model was told that nobody knows what came of them.
     unknown: u64,
+    /// Calls that a person approved, and that did what was asked.
+    approved: u64,
     calls: u64,
 }
 
@@ -298,6 +318,7 @@ fn compare(
         assert!(is_success || is_unknown || never, "{agent}: {thing:?} returned {said}");
         figures.calls += 1;
         figures.unknown += u64::from(is_unknown);
+        figures.approved += u64::from(is_success && thing.0 == "asked");
         let (least, most) = times.entry(thing).or_default();
         *least += usize::from(is_success);
         *most += usize::from(is_success || is_unknown);

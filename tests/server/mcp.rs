@@ -14,7 +14,7 @@ use retold_models::testing::Say;
 use serde_json::{Value, json};
 
 use self::script::{Script, tool};
-use crate::support::{World, config, kinds, list, reply, text};
+use crate::support::{PATIENCE, World, config, kinds, list, reply, text};
 
 /// Part of every credential below.
 const SECRET: &str = "swordfish";
@@ -372,8 +372,15 @@ impl Real {
         let mut port = String::new();
         let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
         out.read_line(&mut port).expect("it says its port");
-        let url = format!("http://127.0.0.1:{}/mcp", port.trim());
-        Self { child, url }
+        let real = Self { child, url: format!("http://127.0.0.1:{}/mcp", port.trim()) };
+        let address = format!("127.0.0.1:{}", port.trim());
+        let begun = std::time::Instant::now();
+        // The port is told before anybody listens on it.
+        while std::net::TcpStream::connect(&address).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "nobody listens on {address}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        real
     }
 }
 

@@ -9,6 +9,8 @@
 
 mod child;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod interpreter;
 mod job;
 mod layer;

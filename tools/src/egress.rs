@@ -68,10 +68,14 @@ impl Egress {
     /// # Errors
     /// [`EgressError`], which repeats neither a path nor a query nor anything secret.
     pub fn check(&self, url: &str) -> Result<Url, EgressError> {
-        if url.len() > LONGEST_URL {
-            return Err(EgressError::TooLong { longest: LONGEST_URL });
-        }
+        let short = |url: &str| match url.len() {
+            ..=LONGEST_URL => Ok(()),
+            _ => Err(EgressError::TooLong { longest: LONGEST_URL }),
+        };
+        short(url)?;
         let url = Url::parse(url).map_err(EgressError::NotAUrl)?;
+        // The normal form is what is kept and judged again: it has three bytes for each that has to be escaped.
+        short(url.as_str())?;
         self.check_parsed(&url)?;
         Ok(url)
     }

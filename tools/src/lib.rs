@@ -5,5 +5,7 @@
 
 pub mod cage;
 pub mod egress;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod mcp;
 pub mod schema;

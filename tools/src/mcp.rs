@@ -40,7 +40,7 @@ pub use tool::{RemoteTool, Returned, ToolCall};
 
 use connect::Connector;
 use session::{Lost, Session};
-use slot::{Got, Opening, Slot};
+use slot::{Got, Look, Opening, Slot};
 
 /// How long the end of a session may take: what is told to its server is a courtesy.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -124,7 +124,8 @@ impl McpClient {
         listed.map_err(|lost| lost.error)
     }
 
-    /// Closes the session of a configuration that is no more. Calls under way in it are answered first.
+    /// Closes the session of a configuration that is no more, and forgets how often it failed. Calls under way in it are answered
+    /// first.
     pub fn forget(&self, key: &str) {
         let slot = self.0.slots().remove(key);
         drop(slot.and_then(|slot| slot.take()));
@@ -179,8 +180,7 @@ impl McpClient {
         let opening = async move {
             let opened = connector.connect(&server, place).await.map(Arc::new);
             let options = &connector.options;
-            slot.took(&opened, options.failures, options.rest);
-            if opened.is_ok() {
+            if slot.took(&opened, options.failures, options.rest) {
                 tokio::spawn(watch(Arc::downgrade(&slot), inside, server.key, options.idle));
             }
             opened
@@ -226,25 +226,21 @@ impl Inside {
 
 /// Closes a session that nobody has used for so long, and removes its slot.
 async fn watch(slot: Weak<Slot>, inside: Weak<Inside>, key: String, idle: Duration) {
-    let mut wake = Instant::now() + idle;
+    let mut due = Instant::now() + idle;
     loop {
-        tokio::time::sleep_until(wake).await;
+        tokio::time::sleep_until(due).await;
         let Some(slot) = slot.upgrade() else { return };
-        if !slot.is_open() {
-            return;
+        match slot.look(idle) {
+            Look::At(later) => due = later,
+            Look::Done(session) => {
+                drop(session);
+                break;
+            }
         }
-        let Some(since) = slot.idle_since() else {
-            wake = Instant::now() + idle;
-            continue;
-        };
-        wake = since + idle;
-        if Instant::now() < wake {
-            continue;
-        }
-        drop(slot.take_idle(since));
-        if let Some(inside) = inside.upgrade() {
-            inside.slots().retain(|other, slot| *other != key || !slot.is_empty());
-        }
-        return;
+    }
+    if let Some(inside) = inside.upgrade() {
+        let mut slots = inside.slots();
+        slots
+            .retain(|other, slot| *other != key || Arc::strong_count(slot) > 1 || !slot.is_empty());
     }
 }

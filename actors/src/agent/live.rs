@@ -218,7 +218,8 @@ impl Live {
             no_more_runs: false,
             cancels: Vec::new(),
         };
-        live.publish();
+        let seen = Published { state: Arc::clone(&live.state), seq: live.seq, ticket: live.ticket };
+        live.gauges.seen.store(Some(Arc::new(seen)));
         live
     }
 
@@ -310,7 +311,14 @@ impl Live {
         let hub = self.shared.hub.clone();
         let edited: Vec<BlockId> = held.as_ref().map_or_else(Vec::new, Held::ids);
         let (shared, agent, actor) = (self.shared.clone(), self.id(), self.actor.clone());
-        let ticket = self.shared.log.submit(permit, commit, move |answer| {
+        let (state, seq) = (Arc::clone(&self.state), self.seq);
+        // Shown before it can be durable: a client that has its answer must not find the state before it.
+        let mut before = None;
+        let show = |ticket| {
+            let seen = Published { state, seq, ticket: Some(ticket) };
+            before = self.gauges.seen.swap(Some(Arc::new(seen)));
+        };
+        let ticket = self.shared.log.submit_shown(permit, commit, show, move |answer| {
             let durable = answer.is_ok();
             if matches!(
                 answer,
@@ -338,15 +346,9 @@ impl Live {
         if let Some(held) = held {
             held.queued(ticket);
         }
+        // A state may be large, so it is not freed with the log's queue held.
+        drop(before);
         self.ticket = Some(ticket);
-        self.publish();
-    }
-
-    /// Lets others see the present state.
-    fn publish(&self) {
-        let published =
-            Published { state: Arc::clone(&self.state), seq: self.seq, ticket: self.ticket };
-        self.gauges.seen.store(Some(Arc::new(published)));
     }
 
     /// The agent's blocks as they stand.
@@ -371,10 +373,11 @@ impl Live {
     }
 }
 
-/// What is in context, the configuration, and what an actor costs.
+/// What is in context, the configuration, the secrets, and what an actor costs.
 fn estimated_bytes(state: &State) -> usize {
     const ACTOR: usize = 12 << 10;
     let threads = state.threads.values().map(|thread| thread.bytes).fold(0, u64::saturating_add);
     let threads = usize::try_from(threads).unwrap_or(usize::MAX);
-    (ACTOR + state.config.system.len() * 2).saturating_add(threads)
+    let secrets: usize = state.secrets.iter().map(|held| held.secret.value.bytes.len()).sum();
+    (ACTOR + state.config.system.len() * 2).saturating_add(threads).saturating_add(secrets)
 }

@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use crate::{
     approvals::{COMPLETED, add_rule, answer, asking, decide, end, world},
     audit::audit,
-    world::{World, in_time, request},
+    calls::returns,
+    world::{World, in_time, request, settle},
 };
 
 /// A run that has asked to call `roll`.
@@ -110,4 +111,24 @@ async fn to_make_what_was_approved_takes_one_of_the_steps() {
         assert_eq!(end(&world, next).await.0, COMPLETED, "the agent goes on");
         audit(&*world.store);
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_cancelled_behind_an_answer_takes_nothing_from_it() {
+    let calls = Say::calls(&[("a", "hang", "{}"), ("b", "roll", "{}")]);
+    let (world, bench) = world([calls, Say::answer("well")]).await;
+    let agent = asking(&world, &["hang", "roll"]).await;
+    asked(&world, agent).await;
+    let run = answer(&world, agent, vec![decide("b", true, None)], None).await.unwrap();
+    while bench.names().is_empty() {
+        settle().await;
+    }
+    let queued = world.send(agent, "and another thing").await;
+    in_time(world.host.cancel(agent, Some(vec![queued]))).await.unwrap();
+    in_time(world.host.cancel(agent, Some(vec![run]))).await.unwrap();
+    let texts = returns(&world.history(agent).await);
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    let next = world.send(agent, "hello?").await;
+    assert_eq!(end(&world, next).await.0, COMPLETED);
+    audit(&*world.store);
 }

@@ -228,6 +228,33 @@ fn after_a_failure_everybody_is_told_at_once() {
 }
 
 #[test]
+fn what_is_shown_of_a_commit_is_shown_before_anybody_hears_that_it_is_durable() {
+    runtime().block_on(async {
+        let (log, _, memory) = log();
+        let (sender, told) = std::sync::mpsc::channel();
+        for number in 0..20 {
+            let (shown, durable) = (sender.clone(), sender.clone());
+            let show = |_| {
+                // Time enough for a committer that could see the commit already.
+                for _ in 0..200 {
+                    std::thread::yield_now();
+                    assert_eq!(memory.stream_head(agent(1)).unwrap(), Seq(number));
+                }
+                shown.send((number, "shown")).unwrap();
+            };
+            let permit = log.reserve().await;
+            let ticket = log.submit_shown(permit, commit(agent(1), number, 1), show, move |_| {
+                durable.send((number, "durable")).unwrap();
+            });
+            log.durable(ticket).await.unwrap();
+        }
+        drop(sender);
+        let expected = (0..20).flat_map(|number| [(number, "shown"), (number, "durable")]);
+        assert!(told.iter().eq(expected));
+    });
+}
+
+#[test]
 fn closing_writes_what_waits_and_refuses_what_comes_later() {
     runtime().block_on(async {
         let (log, faults, memory) = log();

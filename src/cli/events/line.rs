@@ -46,6 +46,7 @@ fn gist(kind: &str, payload: &Value) -> String {
         }
         "agent.block_attached" | "agent.block_detached" => plain(&payload["block_id"]),
         "agent.tool_attached" | "agent.tool_detached" => plain(&payload["tool_id"]),
+        "agent.secrets_set" => names(&payload["names"]),
         "agent.context_compacted" => {
             format!("{} -> {} tokens", payload["tokens_before"], payload["tokens_after"])
         }
@@ -60,6 +61,11 @@ fn gist(kind: &str, payload: &Value) -> String {
         "unreadable" => plain(&payload["error"]),
         _ => String::new(),
     }
+}
+
+fn names(names: &Value) -> String {
+    let names: Vec<String> = names.as_array().into_iter().flatten().map(plain).collect();
+    names.join(", ")
 }
 
 fn step(payload: &Value) -> String {

@@ -156,8 +156,6 @@ fn base_rules_can_be_asked_for_and_declined() {
 #[test]
 fn what_this_server_does_not_do_is_refused_by_name() {
     let refused = [
-        json!({"secrets": {"KEY": "v"}}),
-        json!({"tool_exec_environment_variables": {"KEY": "v"}}),
         json!({"source_ids": ["source-1"]}),
         json!({"folder_ids": ["source-1"]}),
         json!({"identity_ids": ["identity-1"]}),

@@ -108,7 +108,6 @@ fn a_new_mode_of_compaction_takes_its_own_prompt() {
 #[test]
 fn the_same_things_are_refused_as_when_creating() {
     for body in [
-        json!({"secrets": {"A": "b"}}),
         json!({"source_ids": ["source-1"]}),
         json!({"identity_ids": ["identity-1"]}),
         json!({"enable_sleeptime": true}),

@@ -69,7 +69,7 @@ CLIENTS_ADD = {"name": "add_for_test", "description": "Add as the client does.",
 @pytest.fixture(scope="module")
 def tools(client):
     """The tools by their names, the same for all tests here."""
-    functions = [add_for_test, fail_for_test, long_for_test, wait_for_test]
+    functions = [add_for_test, fail_for_test, long_for_test, wait_for_test, key_for_test]
     made = {f.__name__: client.tools.upsert(source_code=inspect.getsource(f)) for f in functions}
     yield made
     for tool in made.values():
@@ -170,6 +170,20 @@ def test_a_tool_that_fails_is_text_for_the_model(client, caller, say):
     assert returned.status == "error"
     assert returned.tool_return == "Error executing function fail_for_test: ValueError: no luck"
     assert answer.stop_reason.stop_reason == "end_turn"
+
+
+def key_for_test() -> str:
+    """Tell the key of this call."""
+    import os
+
+    return os.environ["RETOLD_CALL_KEY"]
+
+
+def test_a_tool_is_told_the_key_of_its_call(client, caller, say):
+    agent_id = caller("key_for_test")
+    returns = say(agent_id, calls(("key_for_test", {})) + "\nthen\n" + calls(("key_for_test", {}))).messages
+    keys = [m.tool_return for m in returns if m.message_type == "tool_return_message"]
+    assert len(set(keys)) == 2 and all(len(bytes.fromhex(key)) == 16 for key in keys)
 
 
 def test_a_call_that_cannot_be_made_is_told_to_the_model(client, caller, say):
@@ -308,7 +322,7 @@ def test_a_cancel_denies_what_waits_and_frees_the_agent(client, caller, say):
         request = asked(say(agent_id, calls(("add_for_test", {"one": 2, "other": 3}))))
         runs = {"run_ids": [request.run_id]} if named else {}
         cancelled = client.agents.messages.cancel(agent_id, **runs)
-        assert set(cancelled.values()) <= {"cancelled"}, cancelled
+        assert cancelled == {request.run_id: "cancelled"}
         returned = history(client, agent_id)[-1]
         assert returned.tool_return.startswith("Error: request to call tool denied. User reason: ")
         prompt(client, agent_id, say)
@@ -317,16 +331,10 @@ def test_a_cancel_denies_what_waits_and_frees_the_agent(client, caller, say):
 def test_a_cancel_in_the_middle_of_a_tool_ends_it_and_closes_its_call(client, caller, say):
     agent_id = caller("wait_for_test")
     made = calls(("wait_for_test", {"seconds": 600}))
-    stream = client.agents.messages.stream(agent_id, messages=user(made), stream_tokens=True)
-    seen = []
-    for event in stream:
-        seen.append(event)
-        if event.message_type == "tool_call_message" and len(seen) > 3:
-            break
-    time.sleep(0.3)
-    began = time.monotonic()
+    stream = client.agents.messages.stream(agent_id, messages=user(made))
+    assert next(event for event in stream if event.message_type == "tool_call_message")
+    time.sleep(0.3)  # The tool is on its way; wherever the cancel meets it, what follows holds.
     client.agents.messages.cancel(agent_id)
-    assert time.monotonic() - began < 5
     rest = list(stream)
     assert kinds(rest)[-2:] == ["stop_reason", "usage_statistics"]
     assert rest[-2].stop_reason == "cancelled"

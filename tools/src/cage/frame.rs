@@ -118,6 +118,12 @@ impl Decoder {
         Ok(Some(Frame { tag, payload }))
     }
 
+    /// Bytes that are held, used or not.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// What the end of the channel means now.
     ///
     /// # Errors

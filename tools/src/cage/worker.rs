@@ -198,7 +198,8 @@ async fn exchange(channel: &mut UnixStream, answers: &mut Decoder, tag: Tag, job
     }
 }
 
-fn told(frame: &Frame, tag: Tag) -> Status {
+/// What a frame means to who waits for the answer with this tag.
+pub(super) fn told(frame: &Frame, tag: Tag) -> Status {
     if frame.tag == tag {
         return Status::from_answer(&frame.payload);
     }

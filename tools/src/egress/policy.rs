@@ -195,7 +195,12 @@ fn entry(text: &str) -> Result<Entry, PolicyError> {
         Ok(port.map_or(Entry::Network(Network::of(address)), |port| Entry::Address(address, port)))
     };
     match url::Host::parse(host).map_err(|_| wrong())? {
-        url::Host::Domain(name) => Ok(Entry::Name(plain(&name), port)),
+        url::Host::Domain(name) => {
+            let name = plain(&name);
+            // One that still ends with a dot, or is nothing but one, is the name of no host.
+            let is_name = !name.is_empty() && !name.ends_with('.');
+            is_name.then_some(Entry::Name(name, port)).ok_or_else(wrong)
+        }
         url::Host::Ipv4(address) if host.parse() == Ok(address) => of_address(address.into()),
         url::Host::Ipv4(address) => Err(PolicyError::Spelling { entry: text.to_owned(), address }),
         url::Host::Ipv6(address) => of_address(address.into()),
@@ -268,6 +273,9 @@ mod tests {
             ("a.example/path", "a host such as"),
             ("*.example.com", "a host such as"),
             ("a b", "a host such as"),
+            (".", "a host such as"),
+            ("a.example..", "a host such as"),
+            ("..:80", "a host such as"),
             ("u@a.example", "a host such as"),
             ("fe80::1%eth0", "a host such as"),
             ("[::1", "a host such as"),

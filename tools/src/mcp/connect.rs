@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{McpError, Secrets, Stage};
 use super::failure;
-use super::legacy::Legacy;
+use super::legacy::{Legacy, Place};
 use super::options::McpOptions;
 use super::quiet::{Quiet, Reason};
 use super::server::{Server, Transport};
@@ -109,22 +109,44 @@ impl Connector {
                     patience: self.options.connect_timeout,
                 };
                 let piped = Piped::start(&program, reason.clone())?;
-                serve(piped, &reason, secrets, lifecycle).await?
+                self.serve(piped, &reason, secrets, lifecycle).await?
             }
             Transport::StreamableHttp { url, headers } => {
-                let wire = self.streamable(url, headers, &reason)?;
-                serve(wire, &reason, secrets, lifecycle).await?
+                let wire = self.streamable(url, headers, &reason, secrets)?;
+                self.serve(wire, &reason, secrets, lifecycle).await?
             }
             Transport::Sse { url, headers } => {
                 let headers = checked(headers)?.into_iter().collect::<HeaderMap>();
-                let bytes = self.options.message_bytes;
-                let patience = self.options.connect_timeout;
-                let wire =
-                    Legacy::open(self.client()?, url, headers, bytes, patience, reason.clone());
-                serve(wire.await?, &reason, secrets, lifecycle).await?
+                let place = Place {
+                    client: self.client()?,
+                    url,
+                    headers,
+                    message_bytes: self.options.message_bytes,
+                    patience: self.options.connect_timeout,
+                    secrets: secrets.clone(),
+                };
+                let wire = Legacy::open(place, reason.clone()).await?;
+                self.serve(wire, &reason, secrets, lifecycle).await?
             }
         };
         Ok((running, reason))
+    }
+
+    async fn serve<T: Wire<RoleClient> + 'static>(
+        &self,
+        wire: T,
+        reason: &Reason,
+        secrets: &Secrets,
+        lifecycle: ClientLifecycleMode,
+    ) -> Result<Running, Refused> {
+        let first = lifecycle == ClientLifecycleMode::Initialize;
+        let quiet = Quiet::new(wire, self.options.unasked, reason.clone());
+        serve_client_with_lifecycle(introduction(), quiet, lifecycle).await.map_err(|error| {
+            if first && is_unknown_method(&error) {
+                return Refused::Handshake;
+            }
+            Refused::For(failure::of_handshake(&error, reason, secrets))
+        })
     }
 
     fn streamable(
@@ -132,6 +154,7 @@ impl Connector {
         url: &str,
         headers: &[(String, String)],
         reason: &Reason,
+        secrets: &Secrets,
     ) -> Result<StreamableHttpClientTransport<Web>, McpError> {
         let client = self.client()?;
         // Judged now, so that the configuration is named as what is at fault.
@@ -141,6 +164,7 @@ impl Connector {
             message_bytes: self.options.message_bytes,
             patience: self.options.connect_timeout,
             reason: reason.clone(),
+            secrets: secrets.clone(),
         };
         let config = StreamableHttpClientTransportConfig::with_uri(url)
             .custom_headers(checked(headers)?)
@@ -174,22 +198,6 @@ impl From<McpError> for Refused {
     }
 }
 
-async fn serve<T: Wire<RoleClient> + 'static>(
-    wire: T,
-    reason: &Reason,
-    secrets: &Secrets,
-    lifecycle: ClientLifecycleMode,
-) -> Result<Running, Refused> {
-    let first = lifecycle == ClientLifecycleMode::Initialize;
-    let quiet = Quiet::new(wire, reason.clone());
-    serve_client_with_lifecycle(introduction(), quiet, lifecycle).await.map_err(|error| {
-        if first && is_unknown_method(&error) {
-            return Refused::Handshake;
-        }
-        Refused::For(failure::of_handshake(&error, reason, secrets))
-    })
-}
-
 fn is_unknown_method(error: &ClientInitializeError) -> bool {
     let ClientInitializeError::JsonRpcError(data) = error else { return false };
     data.code == ErrorCode::METHOD_NOT_FOUND
@@ -217,8 +225,15 @@ fn checked(headers: &[(String, String)]) -> Result<HashMap<HeaderName, HeaderVal
 fn secrets(transport: &Transport) -> Secrets {
     match transport {
         Transport::Stdio { env, .. } => Secrets::new(env.values()),
-        Transport::StreamableHttp { headers, .. } | Transport::Sse { headers, .. } => {
-            Secrets::new(headers.iter().map(|(_, value)| value))
+        Transport::StreamableHttp { url, headers } | Transport::Sse { url, headers } => {
+            // Some have their key in the address.
+            let url = reqwest::Url::parse(url);
+            let query: Vec<String> = url
+                .iter()
+                .flat_map(|url| url.query_pairs())
+                .map(|(_, value)| value.into_owned())
+                .collect();
+            Secrets::new(headers.iter().map(|(_, value)| value).chain(&query))
         }
     }
 }

@@ -117,10 +117,10 @@ pub(super) fn of_handshake(
     let error = match error {
         ClientInitializeError::TransportError { error, .. } => {
             let failure = of_transport(error);
-            match (failure.error, told) {
-                // A program that has ended says more than the pipe that it left.
-                (McpError::Closed { .. }, Some(why)) => McpError::Connect { why },
-                (error, _) => error,
+            if let McpError::Closed { why } = failure.error {
+                McpError::Connect { why: told.unwrap_or(why) }
+            } else {
+                failure.error
             }
         }
         ClientInitializeError::ConnectionClosed(_) => McpError::Connect {

@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode, Url};
 use rmcp::service::{RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 
-use super::error::McpError;
+use super::error::{McpError, Secrets};
 use super::events::{self, Events};
 use super::failure::{SendFailure, innermost};
 use super::quiet::Reason;
@@ -31,6 +31,17 @@ pub(super) struct Legacy {
     reason: Reason,
 }
 
+/// Which server, and what it is allowed.
+pub(super) struct Place<'a> {
+    pub(super) client: Client,
+    pub(super) url: &'a str,
+    pub(super) headers: HeaderMap,
+    pub(super) message_bytes: usize,
+    /// For one message to be taken.
+    pub(super) patience: Duration,
+    pub(super) secrets: Secrets,
+}
+
 /// How messages reach it.
 #[derive(Debug, Clone)]
 struct Post {
@@ -38,25 +49,20 @@ struct Post {
     address: Arc<str>,
     headers: HeaderMap,
     patience: Duration,
+    secrets: Secrets,
 }
 
 impl Legacy {
     /// Opens the stream and waits for the address to post to. The caller bounds the time.
-    pub(super) async fn open(
-        client: Client,
-        url: &str,
-        headers: HeaderMap,
-        message_bytes: usize,
-        patience: Duration,
-        reason: Reason,
-    ) -> Result<Self, McpError> {
+    pub(super) async fn open(place: Place<'_>, reason: Reason) -> Result<Self, McpError> {
+        let Place { client, url, headers, message_bytes, patience, secrets } = place;
         let request = client.get(url).map_err(|error| refused(url, &error).error)?;
         let request = request.headers(headers.clone()).header(ACCEPT, "text/event-stream");
         let response = request.send().await.map_err(|error| failed(&error).error)?;
         let status = response.status();
         if !status.is_success() {
             let said = events::beginning(response, TAKEN).await;
-            return Err(of_status(status, &said).error);
+            return Err(of_status(status, &secrets.clean(&said)).error);
         }
         // After redirects, which stay within the origin.
         let base = response.url().clone();
@@ -64,7 +70,7 @@ impl Legacy {
         let address = endpoint(&mut events, &base).await?;
         // Judged now, so that the configuration is at fault at once and not the first call.
         drop(client.get(&address).map_err(|error| refused(&address, &error).error)?);
-        let post = Post { client, address: address.into(), headers, patience };
+        let post = Post { client, address: address.into(), headers, patience, secrets };
         Ok(Self { events, post, reason })
     }
 }
@@ -148,6 +154,7 @@ impl Post {
             let why = "the server does not know it any more".to_owned();
             return Err(SendFailure::unsent(McpError::Closed { why }));
         }
-        Err(of_status(status, &events::beginning(response, TAKEN).await))
+        let said = events::beginning(response, TAKEN).await;
+        Err(of_status(status, &self.secrets.clean(&said)))
     }
 }

@@ -30,6 +30,9 @@ pub struct McpOptions {
     pub calls_per_session: usize,
     /// The largest message that a server may send, in bytes.
     pub message_bytes: usize,
+    /// How many messages in a row a server may send that are none that anybody waits for. A call that reports its progress sends
+    /// thousands at most.
+    pub unasked: usize,
     /// How many tools one server may have.
     pub tools: usize,
     /// How many bytes all tools of one server may have together, as JSON.
@@ -57,6 +60,7 @@ impl McpOptions {
             sessions: 64,
             calls_per_session: 32,
             message_bytes: 8 << 20,
+            unasked: 100_000,
             tools: 1_000,
             tools_bytes: 4 << 20,
             failures: 5,

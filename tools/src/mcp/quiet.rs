@@ -18,8 +18,6 @@ use rmcp::transport::Transport;
 
 /// How many answers to a server's requests are under way at once. Who sends more before it has taken them gets none.
 const REPLIES: usize = 16;
-/// How many messages in a row may be none that anybody waits for: a call that reports its progress sends thousands at most.
-const UNASKED: usize = 100_000;
 
 /// Why a session ended, for those who wait: told by whoever notices first.
 #[derive(Debug, Clone, Default)]
@@ -45,12 +43,14 @@ pub(super) struct Quiet<T> {
     inner: T,
     replies: FuturesUnordered<BoxFuture<'static, ()>>,
     unasked: usize,
+    most_unasked: usize,
     reason: Reason,
 }
 
 impl<T> Quiet<T> {
-    pub(super) fn new(inner: T, reason: Reason) -> Self {
-        Self { inner, replies: FuturesUnordered::new(), unasked: 0, reason }
+    /// `most_unasked` is how many messages in a row may be none that anybody waits for.
+    pub(super) fn new(inner: T, most_unasked: usize, reason: Reason) -> Self {
+        Self { inner, replies: FuturesUnordered::new(), unasked: 0, most_unasked, reason }
     }
 }
 
@@ -101,7 +101,7 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Quiet<T> {
                 JsonRpcMessage::Notification(_) => {}
             }
             self.unasked += 1;
-            if self.unasked > UNASKED {
+            if self.unasked > self.most_unasked {
                 self.reason.tell("it sent messages without end that nobody asked for");
                 return None;
             }

@@ -23,9 +23,19 @@ struct Kept {
     open: Option<Arc<Session>>,
     opening: Option<WeakShared<Opening>>,
     used: Instant,
+    /// Whether somebody waits for it to be idle.
+    watched: bool,
     failures: u32,
     /// Until when it is left alone, and why.
     rest: Option<(Instant, String)>,
+}
+
+/// What comes of a look at a session.
+pub(super) enum Look {
+    /// It is to be looked at again.
+    At(Instant),
+    /// There is none, or none any more.
+    Done(Option<Arc<Session>>),
 }
 
 /// What somebody gets who wants a session.
@@ -40,6 +50,7 @@ impl Slot {
             open: None,
             opening: None,
             used: Instant::now(),
+            watched: false,
             failures: 0,
             rest: None,
         }))
@@ -72,13 +83,13 @@ impl Slot {
         Ok(Got::Opening(attempt))
     }
 
-    /// Takes in how an attempt went.
+    /// Takes in how an attempt went. Gives whether somebody has to begin to watch it.
     pub(super) fn took(
         &self,
         outcome: &Result<Arc<Session>, McpError>,
         failures: u32,
         rest: Duration,
-    ) {
+    ) -> bool {
         let mut kept = self.kept();
         match outcome {
             Ok(session) => {
@@ -97,6 +108,19 @@ impl Slot {
                 }
             }
         }
+        kept.open.is_some() && !std::mem::replace(&mut kept.watched, true)
+    }
+
+    /// What is to be done about a session that may be idle since long.
+    pub(super) fn look(&self, idle: Duration) -> Look {
+        let mut kept = self.kept();
+        let now = Instant::now();
+        let due = match &kept.open {
+            None => return kept.unwatched(),
+            Some(open) if is_used(open) => now + idle,
+            Some(_) => kept.used + idle,
+        };
+        if due > now { Look::At(due) } else { kept.unwatched() }
     }
 
     /// Lets go of a session that is of no use any more, unless there is a newer one.
@@ -145,6 +169,11 @@ impl Slot {
 }
 
 impl Kept {
+    fn unwatched(&mut self) -> Look {
+        self.watched = false;
+        Look::Done(self.open.take())
+    }
+
     fn get(&mut self) -> Result<Option<Got>, McpError> {
         self.used = Instant::now();
         if let Some(open) = self.open.as_ref().filter(|open| open.is_open()) {

@@ -9,14 +9,16 @@ mod input;
 mod process;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::service::{RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdout;
+use tokio::sync::Mutex;
 
-use self::input::Input;
+use self::input::{Input, NotWritten};
 use self::process::Process;
 use super::error::McpError;
 use super::failure::SendFailure;
@@ -27,7 +29,7 @@ use crate::cage::Helper;
 /// What of the server's environment programs get.
 const KEPT: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
 /// How many bytes a program may print between two messages: it takes its output for a log.
-const NOISE: usize = 16 << 20;
+const NOISE: usize = 4 << 20;
 
 /// Picks from an environment what programs get of it: `PATH`, `HOME`, `LANG` and `TMPDIR`.
 pub fn kept_environment(
@@ -57,7 +59,7 @@ pub(super) struct Piped {
     input: Input,
     output: Output,
     noise: usize,
-    process: Process,
+    process: Arc<Mutex<Process>>,
     reason: Reason,
 }
 
@@ -86,7 +88,7 @@ impl Piped {
             input: Input::new(input, program.patience),
             output: Output { pipe, line: Vec::new(), limit: program.message_bytes },
             noise: 0,
-            process,
+            process: Arc::new(Mutex::new(process)),
             reason,
         })
     }
@@ -94,7 +96,7 @@ impl Piped {
     /// Closes what is left and says why, unless that was said before.
     async fn end(&mut self) {
         self.input.close();
-        let ending = self.process.ending().await;
+        let ending = self.process.lock().await.ending().await;
         self.reason.tell(ending);
     }
 }
@@ -128,7 +130,21 @@ impl Transport<RoleClient> for Piped {
         &mut self,
         item: TxJsonRpcMessage<RoleClient>,
     ) -> impl Future<Output = Result<(), SendFailure>> + Send + 'static {
-        self.input.send(item)
+        let (sent, process) = (self.input.send(item), Arc::clone(&self.process));
+        async move {
+            let unsent = |why: String| SendFailure::unsent(McpError::Closed { why });
+            match sent.await {
+                Ok(()) => Ok(()),
+                Err(NotWritten::Full) => {
+                    Err(unsent("too many messages already wait for it to read them".into()))
+                }
+                Err(NotWritten::Closed) => Err(unsent("its program is being ended".into())),
+                Err(NotWritten::Ended) => Err(unsent(process.lock().await.ending().await)),
+                Err(NotWritten::InPart) => {
+                    Err(SendFailure::unknown("its program did not read all of the message", true))
+                }
+            }
+        }
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
@@ -166,7 +182,7 @@ impl Transport<RoleClient> for Piped {
 
     async fn close(&mut self) -> Result<(), SendFailure> {
         self.input.close();
-        self.process.gone().await;
+        self.process.lock().await.gone().await;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
 };
 
-use super::error::McpError;
+use super::error::{McpError, Secrets};
 use super::events::{self, Events};
 use super::failure::{SendFailure, innermost};
 use super::quiet::Reason;
@@ -43,6 +43,7 @@ pub(super) struct Web {
     /// For each request of the handshake, which nobody else gives up.
     pub(super) patience: Duration,
     pub(super) reason: Reason,
+    pub(super) secrets: Secrets,
 }
 
 type Failed = StreamableHttpError<SendFailure>;
@@ -143,7 +144,7 @@ impl Web {
             return Err(StreamableHttpError::Client(SendFailure::unsent(McpError::Closed { why })));
         }
         if !status.is_success() {
-            return refusal(response, message).await;
+            return refusal(response, message, &self.secrets).await;
         }
         if !matches!(message, JsonRpcMessage::Request(_)) || status == StatusCode::ACCEPTED {
             return Ok(StreamableHttpPostResponse::Accepted);
@@ -165,7 +166,8 @@ impl Web {
             StreamableHttpError::Client(SendFailure::unknown(error.to_string(), false))
         })?;
         wire::message(&body).ok_or_else(|| {
-            let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+            let shown = String::from_utf8_lossy(&body[..body.len().min(REFUSAL)]);
+            let shown = self.secrets.clean(&shown);
             let why = format!("its answer is not one of MCP: {shown}");
             StreamableHttpError::Client(SendFailure::unknown(why, false))
         })
@@ -192,6 +194,7 @@ impl Web {
 async fn refusal(
     response: Response,
     message: &ClientJsonRpcMessage,
+    secrets: &Secrets,
 ) -> Result<StreamableHttpPostResponse, Failed> {
     let status = response.status();
     let is_json = media_type(&response) == JSON;
@@ -205,10 +208,10 @@ async fn refusal(
         let error = ServerJsonRpcMessage::error(error.error, Some(request.id.clone()));
         return Ok(StreamableHttpPostResponse::Json(error, None));
     }
-    Err(StreamableHttpError::Client(of_status(status, &said)))
+    Err(StreamableHttpError::Client(of_status(status, &secrets.clean(&said))))
 }
 
-/// What an answer means that says no.
+/// What an answer means that says no. What it said goes into logs as it is here.
 pub(super) fn of_status(status: StatusCode, said: &str) -> SendFailure {
     let code = status.as_u16();
     match code {

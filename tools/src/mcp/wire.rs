@@ -15,6 +15,10 @@ struct Outline {
 
 /// The message, or nothing where it is none and nobody waits for it.
 pub(super) fn message(text: &[u8]) -> Option<ServerJsonRpcMessage> {
+    // Who takes its output for a log writes much of it: that is seen without trying to read it.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
     let error = match serde_json::from_slice(text) {
         Ok(message) => return Some(message),
         Err(error) => error,

@@ -10,11 +10,14 @@ use super::{MAX_SCHEMA, SchemaError, given};
 const PLACE: &str = "args_json_schema";
 /// How deep references may lead.
 const MAX_NESTING: usize = 64;
+/// Values and bytes of text that may come of it. What is referred to is copied, so a short schema can say a lot.
+const MAX_WEIGHT: usize = 1 << 20;
 
 /// The schema of the parameters.
 pub(super) fn parameters(schema: &Value) -> Result<Value, SchemaError> {
     given::object_schema(schema, PLACE)?;
-    let mut inliner = Inliner { root: schema, open: Vec::new(), left: MAX_SCHEMA };
+    let mut inliner =
+        Inliner { root: schema, open: Vec::new(), left: MAX_SCHEMA, weight_left: MAX_WEIGHT };
     let mut parameters = inliner.schema(schema, MAX_NESTING)?;
     parameters.shift_remove("description");
     let mut object = Map::new();
@@ -27,7 +30,10 @@ pub(super) fn parameters(schema: &Value) -> Result<Value, SchemaError> {
         object.insert(key.to_owned(), value.unwrap_or(missing));
     }
     object.append(&mut parameters);
-    Ok(Value::Object(object))
+    let object = Value::Object(object);
+    // What stands beside a reference and what is referred to may each be right alone.
+    given::object_schema(&object, PLACE)?;
+    Ok(object)
 }
 
 /// What it says of the whole: the docstring of the model.
@@ -41,6 +47,8 @@ struct Inliner<'v> {
     open: Vec<&'v str>,
     /// How many schemas more there may be.
     left: usize,
+    /// How many values and bytes of text more there may be.
+    weight_left: usize,
 }
 
 impl<'v> Inliner<'v> {
@@ -48,8 +56,18 @@ impl<'v> Inliner<'v> {
         if schema.is_object() {
             self.schema(schema, depth).map(Value::Object)
         } else {
-            Ok(schema.clone())
+            self.copy(schema)
         }
+    }
+
+    fn copy(&mut self, value: &Value) -> Result<Value, SchemaError> {
+        self.weigh(weight(value))?;
+        Ok(value.clone())
+    }
+
+    fn weigh(&mut self, weight: usize) -> Result<(), SchemaError> {
+        self.weight_left = self.weight_left.checked_sub(weight).ok_or_else(too_large)?;
+        Ok(())
     }
 
     fn schema(
@@ -58,14 +76,13 @@ impl<'v> Inliner<'v> {
         depth: usize,
     ) -> Result<Map<String, Value>, SchemaError> {
         let (Some(left), Some(depth)) = (self.left.checked_sub(1), depth.checked_sub(1)) else {
-            let problem =
-                "becomes too large when its references are followed; make the models smaller";
-            return Err(given::refuse(PLACE, problem));
+            return Err(too_large());
         };
         self.left = left;
         let mut plain = Map::new();
         let mut inner = None;
         for (key, value) in schema.as_object().into_iter().flatten() {
+            self.weigh(1 + key.len())?;
             match (key.as_str(), value) {
                 ("$ref", Value::String(reference)) => inner = Some(self.follow(reference, depth)?),
                 ("allOf" | "anyOf", Value::Array(members)) if let Some(one) = the_one(members) => {
@@ -77,6 +94,7 @@ impl<'v> Inliner<'v> {
                 ("properties", Value::Object(members)) => {
                     let mut properties = Map::new();
                     for (name, member) in members {
+                        self.weigh(name.len())?;
                         properties.insert(name.clone(), self.any(member, depth)?);
                     }
                     plain.insert(key.clone(), Value::Object(properties));
@@ -90,8 +108,7 @@ impl<'v> Inliner<'v> {
                     plain.insert(key.clone(), self.any(value, depth)?);
                 }
                 (_, value) => {
-                    self.left = self.left.saturating_sub(weight(value) / 64);
-                    plain.insert(key.clone(), value.clone());
+                    plain.insert(key.clone(), self.copy(value)?);
                 }
             }
         }
@@ -113,6 +130,7 @@ impl<'v> Inliner<'v> {
         reference: &'v str,
         depth: usize,
     ) -> Result<Map<String, Value>, SchemaError> {
+        self.weigh(reference.len())?;
         let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         let Some(target) = target.filter(|target| target.is_object()) else {
             let problem =
@@ -139,8 +157,15 @@ fn the_one(members: &[Value]) -> Option<&Value> {
     others.next().filter(|one| one.is_object() && others.next().is_none())
 }
 
+fn too_large() -> SchemaError {
+    let problem = "becomes too large when its references are followed; make the models smaller";
+    given::refuse(PLACE, problem)
+}
+
 /// Values and bytes of text in a value that is taken over as it is.
 fn weight(value: &Value) -> usize {
-    let own = value.as_str().map_or(1, str::len);
-    own + given::children(value).into_iter().map(weight).sum::<usize>()
+    let own = value.as_str().map_or(0, str::len);
+    let names = value.as_object().into_iter().flatten().map(|(name, _)| name.len());
+    let names = names.sum::<usize>();
+    1 + own + names + given::children(value).into_iter().map(weight).sum::<usize>()
 }

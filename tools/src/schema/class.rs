@@ -97,7 +97,7 @@ impl<'m> Reader<'m> {
     fn values(&self, class: &StmtClassDef) -> Option<Hint> {
         let members = class.body.iter().filter_map(assigned).map(|(_, value)| value);
         let values: Option<Vec<Value>> =
-            members.map(|value| constant::value(value, &self.names)).collect();
+            members.map(|value| constant::scalar(value, &self.names)).collect();
         enumeration(values?)
     }
 

@@ -13,6 +13,11 @@ pub(super) fn value(expression: &Expr, names: &Names<'_>) -> Option<Value> {
     read(expression, names, MAX_DEPTH)
 }
 
+/// The same where it is neither a list nor an object.
+pub(super) fn scalar(expression: &Expr, names: &Names<'_>) -> Option<Value> {
+    value(expression, names).filter(|value| !value.is_array() && !value.is_object())
+}
+
 #[expect(clippy::wildcard_enum_match_arm, reason = "over expressions: the others are no constants")]
 fn read(expression: &Expr, names: &Names<'_>, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;

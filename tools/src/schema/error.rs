@@ -1,7 +1,11 @@
 //! Why no schema came of what was sent. Each text is what a client reads: it names the parameter or the line, and says
 //! what to do. Lines and columns count from 1, as editors count them.
 
-use super::{MAX_SCHEMA, MAX_SOURCE, parse::MAX_DEPTH};
+use super::{
+    MAX_SCHEMA, MAX_SOURCE,
+    given::MAX_NESTING,
+    parse::{MAX_DEPTH, MAX_SIGNS},
+};
 
 /// A tool whose schema cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +24,18 @@ pub enum SchemaError {
         /// Where the bound is passed.
         line: usize,
     },
+    /// More than a reader of it could follow, if all of it were nested.
+    #[error(
+        "the source has {signs} operators, brackets and keywords; a tool's source may have at most {MAX_SIGNS}, so keep \
+         its data elsewhere"
+    )]
+    TooManySigns {
+        /// How many it has.
+        signs: usize,
+    },
+    /// This machine has no memory for it now.
+    #[error("there is no memory to read the source at the moment; try again")]
+    NoRoom,
     /// Not Python.
     #[error("line {line}, column {column}: {message}; this is not valid Python")]
     Syntax {
@@ -134,6 +150,16 @@ pub enum SchemaError {
         line: usize,
         /// Whose hint.
         subject: String,
+    },
+    /// Types within types until the schema is deeper than one that is given may be.
+    #[error(
+        "line {line}: the schema of `{function}` is nested more than {MAX_NESTING} levels deep; make its types flatter"
+    )]
+    Nested {
+        /// Where the function begins.
+        line: usize,
+        /// Its name.
+        function: String,
     },
     /// An explicit schema that is none.
     #[error("{place}: {problem}")]

@@ -84,7 +84,12 @@ impl<'m> Function<'m> {
             }
             properties.insert(name.to_owned(), Value::Object(schema));
         }
-        Ok(json!({ "type": "object", "properties": properties, "required": required }))
+        let schema = json!({ "type": "object", "properties": properties, "required": required });
+        if given::too_deep(&schema) {
+            let function = self.definition.name.to_string();
+            return Err(SchemaError::Nested { line: self.line(), function });
+        }
+        Ok(schema)
     }
 
     /// The parameters that a model gives, after those that nobody could give are refused.

@@ -1,11 +1,13 @@
 //! The schema that a client gives: `json_schema`, checked so far that any provider takes it.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{MAX_NAME, SchemaError};
 
-/// How deep a given schema may be nested.
-const MAX_NESTING: usize = 64;
+/// How deep a schema may be nested.
+pub(super) const MAX_NESTING: usize = 64;
 
 /// Whether a provider takes this as the name of a tool, or of a parameter, of at most `most` characters.
 pub(super) fn is_name(name: &str, most: usize) -> bool {
@@ -70,8 +72,12 @@ impl<'v> Explicit<'v> {
             .and_then(Value::as_object)
             .cloned()
             .unwrap_or_else(|| Map::from_iter([("type".to_owned(), json!("object"))]));
-        parameters.entry("properties").or_insert_with(|| json!({}));
-        parameters.entry("required").or_insert_with(|| json!([]));
+        for (key, empty) in [("properties", json!({})), ("required", json!([]))] {
+            let member = parameters.entry(key).or_insert(Value::Null);
+            if member.is_null() {
+                *member = empty;
+            }
+        }
         complete.insert("parameters".to_owned(), Value::Object(parameters));
         for (key, value) in self.schema {
             complete.entry(key.clone()).or_insert_with(|| value.clone());
@@ -116,9 +122,13 @@ fn required(
         Some(Value::Null) | None => return Ok(()),
         Some(_) => return Err(refuse(&place, "must be an array of names")),
     };
+    let mut seen = HashSet::new();
     for name in names {
         match name.as_str() {
             None => return Err(refuse(&place, "must be an array of names")),
+            Some(name) if !seen.insert(name) => {
+                return Err(refuse(&place, &format!("names `{name}` twice; name it once")));
+            }
             Some(name) if !properties.contains_key(name) => {
                 return Err(refuse(
                     &place,
@@ -132,7 +142,7 @@ fn required(
 }
 
 /// Looks by levels, so that no depth is too much for it.
-fn too_deep(value: &Value) -> bool {
+pub(super) fn too_deep(value: &Value) -> bool {
     let mut level = vec![value];
     for _ in 0..MAX_NESTING {
         level = level.into_iter().flat_map(children).collect();

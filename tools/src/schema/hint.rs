@@ -14,7 +14,7 @@ use super::{
     names::Names,
     notes::Notes,
     parse::{self, Module},
-    shape::{Hint, TUPLE, array, enumeration, no_schema, object, of, plain},
+    shape::{Hint, TUPLE, array, enumeration, no_schema, object, of, plain, size},
 };
 
 /// How deep types may be nested in one another. Providers stop far earlier.
@@ -224,6 +224,8 @@ impl<'m> Reader<'m> {
         for item in items {
             schemas.push(Value::Object(self.hint(item, at.inner())?.schema));
         }
+        // Each is there twice, and so would be twice as large with every tuple around it.
+        self.count(at, schemas.iter().map(size).sum())?;
         let mut kinds: Vec<&Value> = Vec::new();
         for schema in &schemas {
             if !kinds.contains(&schema) {
@@ -248,10 +250,7 @@ impl<'m> Reader<'m> {
         arguments: &[&Expr],
         at: Place<'_>,
     ) -> Result<Hint, SchemaError> {
-        let scalar = |argument: &&Expr| {
-            constant::value(argument, &self.names)
-                .filter(|value| !value.is_array() && !value.is_object())
-        };
+        let scalar = |argument: &&Expr| constant::scalar(argument, &self.names);
         match arguments.iter().map(scalar).collect::<Option<Vec<Value>>>() {
             Some(values) => Ok(enumeration(values).unwrap_or_else(|| plain("null"))),
             None => Err(at.refuse(

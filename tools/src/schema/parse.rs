@@ -2,6 +2,13 @@
 //!
 //! The parser itself grows its stack as it needs, but a tree is taken down by recursion, and so is read. So before it is
 //! parsed a source is looked over token by token, and one whose tree could be too deep is refused.
+//!
+//! That holds for Python. Of what is not, the parser makes trees all the same, and reads its tokens as it thinks they were
+//! meant: after a bracket of the wrong kind, or a quote that is missing, nobody can tell how deep they are. But no level
+//! comes from nothing: each takes a sign or a keyword. So a source with many of them is parsed on a stack that has room for
+//! a tree of as many levels.
+
+use std::thread;
 
 use ruff_python_ast::{Expr, Suite, token::TokenKind};
 use ruff_python_parser::{Mode, ParseError, lexer, parse_expression, parse_module};
@@ -12,6 +19,13 @@ use super::SchemaError;
 /// Levels of brackets, blocks and operators. CPython stops at 200 brackets and 100 blocks; the rest is room for long sums
 /// and chains of calls.
 pub(super) const MAX_DEPTH: usize = 1000;
+/// Signs and keywords of a source. Half a million bytes of code have as many; a tree with so many levels takes 300 MB
+/// while it is parsed by a program that is not optimised.
+pub(super) const MAX_SIGNS: usize = 1 << 16;
+/// Bytes of stack for a level of a tree while it is taken down, many times what it takes.
+const LEVEL: usize = 4 << 10;
+/// Bytes of stack for everything else.
+const STACK: usize = 1 << 20;
 
 /// A module, and the source its ranges refer to.
 #[derive(Debug)]
@@ -32,8 +46,8 @@ impl<'s> Module<'s> {
         if exceeds(source) {
             return Err(too_deep(source));
         }
-        let module = parse_module(source).map_err(|error| unreadable(source, &error))?;
-        Ok(Self { source, body: module.into_suite(), ends: line_ends(source) })
+        let body = suite(source)?.map_err(|error| unreadable(source, &error))?;
+        Ok(Self { source, body, ends: line_ends(source) })
     }
 
     /// The line of a place in it.
@@ -48,8 +62,50 @@ pub(super) fn expression(text: &str) -> Option<Expr> {
     if exceeds(text) {
         return None;
     }
-    parse_expression(text).ok().map(|parsed| parsed.into_expr())
+    with_room(text, || parse_expression(text).ok().map(|parsed| parsed.into_expr())).ok()?
 }
+
+/// The statements of a source, or why it is no Python.
+fn suite(source: &str) -> Result<Result<Suite, ParseError>, SchemaError> {
+    with_room(source, || parse_module(source).map(|parsed| parsed.into_suite()))
+}
+
+/// Calls `parse` on a stack with room for whatever tree it makes of `source`.
+fn with_room<T: Send>(source: &str, parse: impl FnOnce() -> T + Send) -> Result<T, SchemaError> {
+    let signs = signs(source);
+    if signs > MAX_SIGNS {
+        return Err(SchemaError::TooManySigns { signs });
+    }
+    if signs <= MAX_DEPTH {
+        return Ok(parse());
+    }
+    let stack = STACK + signs * LEVEL;
+    thread::scope(|scope| {
+        let parsing = thread::Builder::new().stack_size(stack).spawn_scoped(scope, parse);
+        let parsing = parsing.map_err(|_| SchemaError::NoRoom)?;
+        Ok(parsing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// How many levels a tree of this source can have, however its tokens are read: one for each sign, keyword and line.
+fn signs(source: &str) -> usize {
+    let is_of_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+    let marks = source.bytes().filter(|byte| !is_of_word(*byte) && !matches!(byte, b' ' | b'\t'));
+    let words = source.split(|letter: char| letter.is_ascii() && !is_of_word(letter as u8));
+    // A keyword may follow a number without a space.
+    let glued = |word: &str| {
+        word.starts_with(|letter: char| letter.is_ascii_digit())
+            && word.contains(|letter: char| letter.is_ascii_alphabetic())
+    };
+    marks.count() + words.filter(|word| KEYWORDS.contains(word) || glued(word)).count()
+}
+
+/// Those that begin a level by themselves.
+const KEYWORDS: [&str; 26] = [
+    "and", "as", "assert", "async", "await", "case", "class", "def", "del", "elif", "else",
+    "except", "finally", "for", "if", "in", "is", "lambda", "match", "not", "or", "return", "try",
+    "while", "with", "yield",
+];
 
 fn unreadable(source: &str, error: &ParseError) -> SchemaError {
     let message = error.error.to_string();
@@ -89,15 +145,15 @@ fn too_deep(source: &str) -> SchemaError {
     let line = ends.partition_point(|end| !exceeds(&source[..*end]));
     let start = line.checked_sub(1).map_or(0, |last| ends[last]);
     let before = &source[..start];
-    match parse_module(before) {
-        Err(error) if error.location.start().to_usize() < before.trim_end().len() => {
+    match suite(before) {
+        Ok(Err(error)) if error.location.start().to_usize() < before.trim_end().len() => {
             unreadable(source, &error)
         }
         Ok(_) | Err(_) => SchemaError::TooDeep { line: line + 1 },
     }
 }
 
-/// Whether the tree of this source could be deeper than [`MAX_DEPTH`]. Never wrong when it says no.
+/// Whether the tree of this source could be deeper than [`MAX_DEPTH`]. Never wrong when it says no of Python.
 fn exceeds(source: &str) -> bool {
     let mut lexer = lexer::lex(source, Mode::Module);
     let mut depth = Depth::default();
@@ -129,7 +185,8 @@ struct Depth {
 struct Level {
     /// What the item under way added.
     item: usize,
-    /// What a comma does not end: the body of a lambda comes after the commas of its parameters.
+    /// What a comma does not end: the body of a lambda comes after the commas of its parameters, and what is yielded may
+    /// have commas.
     lasting: usize,
 }
 
@@ -176,7 +233,7 @@ impl Depth {
                     level.item = 0;
                 }
             }
-            TokenKind::Lambda => self.current().lasting += 1,
+            TokenKind::Lambda | TokenKind::Yield => self.current().lasting += 1,
             TokenKind::Name
             | TokenKind::Int
             | TokenKind::Float

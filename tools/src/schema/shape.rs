@@ -1,8 +1,10 @@
 //! The schemas of the plain types, and what is said of types that have none.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
-use super::notes::Notes;
+use super::{given, notes::Notes};
 
 /// What a hint says.
 #[derive(Debug)]
@@ -17,7 +19,9 @@ pub(super) struct Hint {
 
 /// The schema of a set of values, with the types they have; `None` when there is no value but `None`.
 pub(super) fn enumeration(values: Vec<Value>) -> Option<Hint> {
-    let (none, values): (Vec<Value>, Vec<Value>) = values.into_iter().partition(Value::is_null);
+    let (none, mut values): (Vec<Value>, Vec<Value>) = values.into_iter().partition(Value::is_null);
+    let mut seen = HashSet::new();
+    values.retain(|value| seen.insert(value.to_string()));
     let mut types: Vec<&str> = Vec::new();
     for value in &values {
         let kind = match value {
@@ -37,6 +41,12 @@ pub(super) fn enumeration(values: Vec<Value>) -> Option<Hint> {
     };
     let schema = object(json!({ "type": kind, "enum": values }));
     Some(Hint { optional: !none.is_empty(), ..of(schema) })
+}
+
+/// How large a schema is, in values and in pieces of 256 bytes of text.
+pub(super) fn size(schema: &Value) -> usize {
+    let own = 1 + schema.as_str().map_or(0, str::len) / 256;
+    own + given::children(schema).into_iter().map(size).sum::<usize>()
 }
 
 pub(super) fn of(schema: Map<String, Value>) -> Hint {

@@ -266,6 +266,13 @@ fn an_address_is_bounded_and_given_back_in_its_normal_form() {
     let long = |path: usize| format!("https://a.example/{}", "p".repeat(path));
     assert!(egress.check(&long(8000)).is_ok());
     assert!(matches!(egress.check(&long(9000)), Err(EgressError::TooLong { .. })));
+    // It is the normal form that is kept: what is let through once is let through again.
+    let escaped = |count: usize| format!("https://a.example/{}", "\u{e9}".repeat(count));
+    assert_eq!(
+        egress.check(&escaped(1300)).map(|url| egress.check(url.as_str()).is_ok()),
+        Ok(true)
+    );
+    assert!(matches!(egress.check(&escaped(1400)), Err(EgressError::TooLong { .. })));
     let given = egress.check(" HTTPS://A.Example:443/x/../y ").unwrap();
     assert_eq!(given.as_str(), "https://a.example/y");
 }

@@ -17,8 +17,8 @@ async fn stubborn(client: &McpClient, ledger: &Ledger) -> Result<(Server, Vec<i3
     Ok((server, pids))
 }
 
-async fn all_end(pids: Vec<i32>) -> bool {
-    until(|| !pids.iter().any(|pid| lives(*pid)) && attendants().is_empty()).await
+async fn all_end(ledger: &Ledger, pids: Vec<i32>) -> bool {
+    until(|| !pids.iter().any(|pid| lives(*pid)) && attendants(ledger).is_empty()).await
 }
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_session_that_is_forgotten_ends_with_everything_its_program_started()
     assert_eq!(client.sessions(), 1);
     client.forget(&server.key);
     assert_eq!(client.sessions(), 0);
-    assert!(all_end(pids).await);
+    assert!(all_end(&ledger, pids).await);
     Ok(())
 }
 
@@ -41,7 +41,7 @@ async fn closing_the_client_waits_until_nothing_is_left() -> Result<(), Failure>
     let client = client(|options| options.stop_grace = Duration::from_millis(100));
     let (_, pids) = stubborn(&client, &ledger).await?;
     client.close().await;
-    assert!(!pids.iter().any(|pid| lives(*pid)) && attendants().is_empty());
+    assert!(!pids.iter().any(|pid| lives(*pid)) && attendants(&ledger).is_empty());
     Ok(())
 }
 
@@ -51,7 +51,7 @@ async fn a_client_that_is_dropped_leaves_nothing() -> Result<(), Failure> {
     let client = client(|options| options.stop_grace = Duration::from_millis(100));
     let (_, pids) = stubborn(&client, &ledger).await?;
     drop(client);
-    assert!(all_end(pids).await);
+    assert!(all_end(&ledger, pids).await);
     Ok(())
 }
 
@@ -63,9 +63,9 @@ async fn who_gives_up_while_connecting_leaves_nothing() -> Result<(), Failure> {
     let other = client.clone();
     let waiting = tokio::spawn(async move { other.list(&server).await });
     assert!(until(|| ledger.count("initialize") == 1).await);
-    assert_eq!(attendants().len(), 1);
+    assert_eq!(attendants(&ledger).len(), 1);
     waiting.abort();
-    assert!(until(|| attendants().is_empty()).await);
+    assert!(until(|| attendants(&ledger).is_empty()).await);
     Ok(())
 }
 
@@ -106,7 +106,7 @@ async fn a_program_has_time_to_end_by_itself() -> Result<(), Failure> {
     let server = hostile("", &ledger);
     client.list(&server).await?;
     client.forget(&server.key);
-    assert!(until(|| ledger.count("closed") == 1 && attendants().is_empty()).await);
+    assert!(until(|| ledger.count("closed") == 1 && attendants(&ledger).is_empty()).await);
     Ok(())
 }
 
@@ -131,7 +131,7 @@ async fn a_session_that_nobody_uses_is_closed_and_opened_when_it_is_needed() -> 
     let client = client(|options| options.idle = Duration::from_millis(100));
     let server = hostile("", &ledger);
     client.list(&server).await?;
-    assert!(until(|| client.sessions() == 0 && attendants().is_empty()).await);
+    assert!(until(|| client.sessions() == 0 && attendants(&ledger).is_empty()).await);
     client.list(&server).await?;
     assert_eq!(ledger.count("initialize"), 2);
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use retold_tools::mcp::{McpError, Stage};
 use serde_json::json;
 
-use crate::support::{Failure, Ledger, call, client, hostile, keeps_secrets, until};
+use crate::support::{Failure, Ledger, attendants, call, client, hostile, keeps_secrets, until};
 
 const SOON: Duration = Duration::from_millis(300);
 
@@ -122,7 +122,11 @@ async fn who_floods_costs_its_callers_their_deadline_at_most() -> Result<(), Fai
         ("large answer", "of more than 1048576 bytes"),
     ] {
         let ledger = Ledger::new()?;
-        let client = client(|options| options.message_bytes = 1 << 20);
+        let client = client(|options| {
+            options.message_bytes = 1 << 20;
+            options.unasked = 1000;
+            options.stop_grace = Duration::from_millis(100);
+        });
         let server = hostile(way, &ledger);
         let Err(error) = client.call(&server, call("tool", json!({}))).await else {
             return Err(format!("{way}: it answered").into());
@@ -130,6 +134,8 @@ async fn who_floods_costs_its_callers_their_deadline_at_most() -> Result<(), Fai
         assert!(error.may_have_run() && error.to_string().contains(why), "{way}: {error}");
         assert_eq!(client.sessions(), 0, "{way}");
         assert_eq!(client.list(&server).await?.len(), 1, "{way}: a new session works");
+        client.close().await;
+        assert!(until(|| attendants(&ledger).is_empty()).await, "{way}: it is left");
     }
     Ok(())
 }

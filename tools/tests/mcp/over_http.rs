@@ -34,7 +34,10 @@ async fn called(
     timeout: Duration,
 ) -> Result<(Result<Returned, McpError>, Web), Failure> {
     let web = Web::start(on_call(reply)).await?;
-    let client = client(|options| options.message_bytes = 1 << 20);
+    let client = client(|options| {
+        options.message_bytes = 1 << 20;
+        options.unasked = 1000;
+    });
     client.list(&streamable(web.url("/mcp?key=hidden-query"))).await?;
     let mut call = call("tool", json!({}));
     call.timeout = Some(timeout);
@@ -81,7 +84,7 @@ async fn what_may_have_arrived_is_unknown_and_never_sent_again() -> Result<(), F
                 events(""),
                 "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1,\"progress\":1}}\n\n".into(),
             ),
-            "",
+            "without end",
         ),
     ];
     for (name, reply, why) in answers {
@@ -115,9 +118,11 @@ async fn a_refusal_is_certain_and_says_what_to_do() -> Result<(), Failure> {
         (429, "slower, please"),
         (400, "slower, please"),
     ] {
-        let (called, web) =
-            called(move |_| Reply::status(status, &format!("slower, please {SECRET}")), LONG)
-                .await?;
+        let (called, web) = called(
+            move |_| Reply::status(status, &format!("slower, please {SECRET} hidden-query")),
+            LONG,
+        )
+        .await?;
         let Err(error) = called else { return Err(format!("{status}: answered").into()) };
         assert!(!error.may_have_run(), "{error}");
         let told = error.to_string();

@@ -10,7 +10,7 @@ use retold_tools::egress::{Egress, Policy};
 use retold_tools::mcp::{
     McpClient, McpError, McpOptions, Returned, Server, ToolCall, Transport, kept_environment,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -44,10 +44,7 @@ pub(crate) fn client(change: impl FnOnce(&mut McpOptions)) -> McpClient {
 }
 
 pub(crate) fn call(tool: &str, arguments: Value) -> ToolCall {
-    let arguments = match arguments {
-        Value::Object(arguments) => arguments,
-        _ => Map::new(),
-    };
+    let arguments = arguments.as_object().cloned().unwrap_or_default();
     ToolCall { tool: tool.into(), arguments, ..ToolCall::default() }
 }
 
@@ -143,10 +140,6 @@ pub(crate) enum Way {
     Sse,
 }
 
-impl Way {
-    pub(crate) const ALL: [Self; 3] = [Self::Stdio, Self::StreamableHttp, Self::Sse];
-}
-
 /// A server with the official SDK.
 pub(crate) struct Real {
     pub(crate) server: Server,
@@ -205,6 +198,7 @@ impl Real {
             .env("PORT", self.port.to_string())
             .env("TOKEN", SECRET)
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
         let output = process.stdout.take().ok_or("no output")?;
@@ -243,8 +237,8 @@ pub(crate) fn lives(pid: i32) -> bool {
     state.is_some_and(|state| state != "Z" && state != "X")
 }
 
-/// The children of this test that attend programs.
-pub(crate) fn attendants() -> Vec<i32> {
+/// The children of this process that attend programs with this ledger.
+pub(crate) fn attendants(ledger: &Ledger) -> Vec<i32> {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().filter_map(Result::ok);
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     let pids: Vec<i32> = lists
@@ -252,9 +246,13 @@ pub(crate) fn attendants() -> Vec<i32> {
             list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
         })
         .collect();
+    let has = |pid: &i32, file: &str, text: &str| {
+        let held = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        String::from_utf8_lossy(&held).contains(text)
+    };
+    let ours = format!("LEDGER={}\0", ledger.path());
     let attends = |pid: &i32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        lives(*pid) && String::from_utf8_lossy(&line).contains("\0attendant\0")
+        lives(*pid) && has(pid, "cmdline", "\0attendant\0") && has(pid, "environ", &ours)
     };
     pids.into_iter().filter(attends).collect()
 }

@@ -1,7 +1,7 @@
 //! A server over HTTP that does what the test says, down to the bytes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,7 +81,7 @@ impl Web {
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often this was asked.
@@ -107,7 +107,7 @@ async fn serve(
     requests: &Mutex<Vec<Request>>,
 ) -> Result<(), Failure> {
     let request = read(&mut socket).await?;
-    requests.lock().unwrap().push(request.clone());
+    requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
     match answer(&request) {
         Reply::Whole(status, headers, body) => {
             let mut head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n");

@@ -10,11 +10,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
 use tokio::sync::{Mutex, Semaphore, watch};
 
-use crate::mcp::error::McpError;
-use crate::mcp::failure::SendFailure;
-
 /// How many messages wait at once.
 const WAITING: usize = 64;
+
+/// Why a message was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotWritten {
+    /// Too many wait before it.
+    Full,
+    /// The input was closed here.
+    Closed,
+    /// Nobody reads it any more.
+    Ended,
+    /// A part of it was, or nobody took it in time.
+    InPart,
+}
 
 /// The standard input of a program.
 #[derive(Debug)]
@@ -47,19 +57,16 @@ impl Input {
     pub(super) fn send(
         &self,
         message: TxJsonRpcMessage<RoleClient>,
-    ) -> impl Future<Output = Result<(), SendFailure>> + Send + 'static {
+    ) -> impl Future<Output = Result<(), NotWritten>> + Send + 'static {
         let (pipe, patience, state) = (Arc::clone(&self.pipe), self.patience, self.state.clone());
         let place = Arc::clone(&self.places).try_acquire_owned();
         async move {
-            let Ok(_place) = place else {
-                let why = format!("{WAITING} messages already wait for it to read");
-                return Err(SendFailure::unsent(McpError::Closed { why }));
-            };
+            let Ok(_place) = place else { return Err(NotWritten::Full) };
             let line = serde_json::to_vec(&message).map(|mut line| {
                 line.push(b'\n');
                 line
             });
-            let line = line.map_err(|error| SendFailure::unknown(error.to_string(), false))?;
+            let line = line.map_err(|_| NotWritten::Closed)?;
             let mut closing = state.subscribe();
             tokio::select! {
                 done = write(&pipe, &line, patience, &state) => done,
@@ -68,7 +75,7 @@ impl Input {
                     if let Ok(mut pipe) = pipe.try_lock() {
                         pipe.take();
                     }
-                    Err(unsent())
+                    Err(NotWritten::Closed)
                 }
             }
         }
@@ -96,12 +103,12 @@ async fn write(
     line: &[u8],
     patience: Duration,
     state: &watch::Sender<State>,
-) -> Result<(), SendFailure> {
+) -> Result<(), NotWritten> {
     let mut pipe = pipe.lock().await;
     if *state.borrow() != State::Open {
         pipe.take();
     }
-    let Some(open) = pipe.as_mut() else { return Err(unsent()) };
+    let Some(open) = pipe.as_mut() else { return Err(NotWritten::Closed) };
     // Dropped in the middle of a line, it leaves a pipe that must not be written to again.
     let mut writing = Writing { state, done: false };
     let written = tokio::time::timeout(patience, write_all(open, line)).await;
@@ -110,16 +117,15 @@ async fn write(
             writing.done = true;
             Ok(())
         }
-        Ok(Err(0)) | Err(_) if *state.borrow() == State::Closed => Err(unsent()),
         // The program is gone; its output says how it ended, so nothing is broken that it would not tell.
         Ok(Err(0)) => {
             writing.done = true;
             pipe.take();
-            Err(unsent())
+            Err(NotWritten::Ended)
         }
         Ok(Err(_)) | Err(_) => {
             pipe.take();
-            Err(SendFailure::unknown("its program did not read all of the message", true))
+            Err(NotWritten::InPart)
         }
     }
 }
@@ -153,8 +159,4 @@ async fn write_all(pipe: &mut ChildStdin, line: &[u8]) -> Result<(), usize> {
         }
     }
     Ok(())
-}
-
-fn unsent() -> SendFailure {
-    SendFailure::unsent(McpError::Closed { why: "its program has ended".into() })
 }

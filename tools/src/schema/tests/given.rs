@@ -38,6 +38,9 @@ fn what_a_given_schema_lacks_is_filled_in() {
     let expected = r#"{"name":"tool","description":"Does.","parameters":{"type":"object","properties":{},"required":[]}}"#;
     assert_eq!(signature.json_schema.to_string(), expected);
     assert_eq!(signature.description, "Does.");
+    let nothing = json!({"type": "object", "properties": null, "required": null});
+    let nothing = json!({"name": "tool", "parameters": nothing});
+    assert_eq!(explicit(SOURCE, Language::Python, &nothing).unwrap(), signature);
     let schema = json!({"name": "helper", "parameters": null});
     let given =
         Given { json_schema: Some(&schema), description: Some("Said."), ..Given::default() };
@@ -104,6 +107,10 @@ fn a_given_schema_that_is_none_is_refused_with_the_member() {
         (
             parameters(json!({"type": "object", "required": ["x"]})),
             "json_schema.parameters.required: names `x`, which `properties` does not have; add it there",
+        ),
+        (
+            parameters(json!({"type": "object", "properties": {"x": {}}, "required": ["x", "x"]})),
+            "json_schema.parameters.required: names `x` twice; name it once",
         ),
         (
             json!({"name": "nowhere"}),
@@ -207,6 +214,54 @@ fn a_model_of_the_arguments_that_has_no_end_or_no_target_is_refused() {
 }
 
 #[test]
+fn what_a_reference_at_the_top_brings_along_is_checked_too() {
+    let model = |own: Value, referred: Value| {
+        let mut schema = json!({"type": "object", "$ref": "#/$defs/A", "$defs": {"A": referred}});
+        schema.as_object_mut().unwrap().append(&mut own.as_object().unwrap().clone());
+        arguments(SOURCE, &schema).map(|signature| signature.json_schema["parameters"].clone())
+    };
+    let cases = [
+        (
+            model(json!({"properties": {"x": {}}}), json!({"required": ["y"]})),
+            "args_json_schema.required: names `y`, which `properties` does not have; add it there",
+        ),
+        (
+            model(json!({}), json!({"properties": 5})),
+            "args_json_schema.properties: must be an object",
+        ),
+    ];
+    for (outcome, expected) in cases {
+        assert_eq!(outcome.unwrap_err().to_string(), expected);
+    }
+    let properties = json!({"y": {"type": "string"}});
+    let good = model(json!({}), json!({"properties": properties, "required": ["y"]}));
+    let expected = json!({"type": "object", "properties": properties, "required": ["y"]});
+    assert_eq!(good, Ok(expected));
+}
+
+#[test]
+fn whatever_is_referred_to_is_weighed_as_often_as_it_is_copied() {
+    let long = "t".repeat(10_000);
+    let many = |of: &dyn Fn(usize) -> (String, Value)| (0..3_000).map(of).collect::<Value>();
+    let copied = [
+        json!({"items": [long]}),
+        json!({"default": {&long: 1}}),
+        json!({&long: true}),
+        json!({"properties": many(&|n| (format!("q{n}"), json!(true)))}),
+        json!({"anyOf": vec![1; 10_000]}),
+        many(&|n| (format!("k{n}"), json!(n))),
+    ];
+    for copied in copied {
+        let refers = many(&|n| (format!("p{n}"), json!({"$ref": "#/$defs/A"})));
+        let schema = json!({"type": "object", "properties": refers, "$defs": {"A": copied}});
+        assert_eq!(
+            arguments(SOURCE, &schema).unwrap_err().to_string(),
+            "args_json_schema: becomes too large when its references are followed; make the models smaller"
+        );
+    }
+}
+
+#[test]
 fn typescript_needs_a_schema_and_an_export_of_its_name() {
     let source = "// export function commented() {}\nconst text = `export function quoted() {}`;\nimport x from \"y\";\n\
         export const limit = 3;\nexport interface Options { a: string }\nfunction inner() {}\n\
@@ -283,6 +338,46 @@ fn arguments_are_checked_against_names_types_and_values() {
     assert_eq!(
         check_arguments(&json!({"name": "f", "parameters": {"type": "object"}}), &json!({"a": 1})),
         Err("argument `a` is not known; none are taken".to_owned())
+    );
+}
+
+#[test]
+fn a_refusal_is_short_however_long_names_and_values_are() {
+    let long = "é".repeat(100_000);
+    let values: Vec<String> = (0..200).map(|n| format!("{n}{long}")).collect();
+    let properties: Value = (0..50).map(|n| (format!("{n}{long}"), json!({}))).collect();
+    let cases = [
+        (json!({"enum": values}), json!(1)),
+        (json!({"const": long}), json!(1)),
+        (json!({"type": values}), json!(1)),
+        (json!({"properties": properties}), json!({&long: 1})),
+        (json!({"properties": {&long: {"type": "null"}}}), json!({&long: 1})),
+        (json!({"required": [&long]}), json!({})),
+    ];
+    for (schema, value) in cases {
+        let schema = json!({"type": "object", "properties": {"x": schema}});
+        let refusal = check_arguments(&schema, &json!({ "x": value })).unwrap_err();
+        assert!(refusal.starts_with("argument `x") && refusal.len() < 10_000, "{}", refusal.len());
+    }
+    let values: Vec<usize> = (0..60).collect();
+    let schema = json!({"type": "object", "properties": {"x": {"enum": values}}});
+    let refusal = check_arguments(&schema, &json!({"x": -1})).unwrap_err();
+    assert!(refusal.starts_with("argument `x` must be one of 0, 1, 2, "), "{refusal}");
+    assert!(refusal.ends_with(", 49 and 10 more"), "{refusal}");
+}
+
+#[test]
+fn of_choices_none_of_which_fits_the_first_is_what_was_meant() {
+    let schema = json!({"type": "object", "properties": {"x": {"anyOf": [
+        {"anyOf": [{"type": "string"}, {"type": "array"}]}, {"type": "boolean"}, {"const": 5},
+    ]}, "y": {"type": "string"}}});
+    let check = |arguments: Value| check_arguments(&schema, &arguments);
+    assert_eq!(check(json!({"x": 5, "y": ""})), Ok(()));
+    assert_eq!(check(json!({"x": 4})), Err("argument `x` must be string, not number".to_owned()));
+    // Looking for a choice that fits leaves what follows as clear as it was.
+    assert_eq!(
+        check(json!({"x": 5, "y": 1})),
+        Err("argument `y` must be string, not number".to_owned())
     );
 }
 

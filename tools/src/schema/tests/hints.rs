@@ -31,6 +31,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("Literal['c', 'f']", r#"{"type":"string","enum":["c","f"]}"#, true),
     ("Literal[1, 2, -3]", r#"{"type":"integer","enum":[1,2,-3]}"#, true),
     ("Literal[True]", r#"{"type":"boolean","enum":[true]}"#, true),
+    ("Literal['a', 'b', 'a', 1, 1]", r#"{"type":["string","integer"],"enum":["a","b",1]}"#, true),
     ("Literal['a', 1, None]", r#"{"type":["string","integer"],"enum":["a",1]}"#, false),
     ("Literal[Color.RED, Color.GREEN.value]", r#"{"type":"string","enum":["red","green"]}"#, true),
     ("list[Literal['a']]", r#"{"type":"array","items":{"type":"string","enum":["a"]}}"#, true),
@@ -130,6 +131,7 @@ const UNKNOWN: &[(&str, &str)] = &[
         "a class that is neither a pydantic model, a dataclass, a TypedDict nor an Enum; make it one",
     ),
     ("Auto", "an Enum whose values are not written out; give each member a text or number"),
+    ("Pairs", "an Enum whose values are not written out; give each member a text or number"),
     ("Again", "which nests types more than 32 deep; make it flatter"),
     (
         "pandas.DataFrame",
@@ -140,7 +142,7 @@ const UNKNOWN: &[(&str, &str)] = &[
 
 #[test]
 fn a_type_without_schema_is_named_with_its_line_and_what_to_write() {
-    let above = "class Plain:\n    x = 1\nclass Auto(Enum):\n    A = auto()\nclass Node(BaseModel):\n    next: 'Optional[Node]'\nAgain = list[\"Again\"]\n";
+    let above = "class Plain:\n    x = 1\nclass Auto(Enum):\n    A = auto()\nclass Pairs(Enum):\n    A = 1, 2\nclass Node(BaseModel):\n    next: 'Optional[Node]'\nAgain = list[\"Again\"]\n";
     for (text, problem) in UNKNOWN {
         let error = hint(above, text).expect_err(text);
         let expected = format!("line 9: parameter `x` of `f` has the type `{text}`, {problem}");

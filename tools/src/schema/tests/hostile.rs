@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    super::{Given, Language, MAX_SOURCE, derive},
+    super::{Given, Language, MAX_SOURCE, SchemaError, Signature, derive},
     python,
 };
 
@@ -42,8 +42,74 @@ fn a_bracket_that_is_never_closed_is_the_news_and_not_the_depth() {
 }
 
 #[test]
+fn what_is_no_python_is_refused_however_deep_a_tree_the_parser_makes_of_it() {
+    let quoted = "f'''{'''\n";
+    for (source, expected) in [
+        (
+            format!("x = ({}1)", "yield a, ".repeat(20_000)),
+            "line 1: the source is nested more than 1000 levels deep here; split it up",
+        ),
+        (
+            format!("x = ({}1)", "yield from a, ".repeat(20_000)),
+            "line 1: the source is nested more than 1000 levels deep here; split it up",
+        ),
+        (
+            format!("x = ([), {}", "[),".repeat(20_000)),
+            "line 1, column 7: expected `]`, found `)`; this is not valid Python",
+        ),
+        (
+            format!("x = {quoted}{}", "[".repeat(60_000)),
+            "line 1, column 10: f-string: expecting `}`; this is not valid Python",
+        ),
+        (
+            format!("x = {quoted}{}", "[".repeat(70_000)),
+            "the source has 70010 operators, brackets and keywords; a tool's source may have at most 65536, so keep its data elsewhere",
+        ),
+    ] {
+        assert_eq!(python(&source).unwrap_err().to_string(), expected, "{}", &source[..20]);
+    }
+}
+
+#[test]
+fn a_long_source_that_is_not_deep_is_read() {
+    let rows = "    ('a', -1, {'b': [2.5, None]}),\n".repeat(3000);
+    let source = format!("ROWS = [\n{rows}]\ndef f():\n    'Does.'\n");
+    assert_eq!(python(&source).unwrap().description, "Does.");
+}
+
+/// A function whose parameter has this hint, after this.
+fn with_hint(above: &str, hint: &str) -> Result<Signature, SchemaError> {
+    python(&format!(
+        "{above}def f(x: {hint}):\n    '''Does.\n\n    Args:\n        x: It.\n    '''\n"
+    ))
+}
+
+#[test]
+fn tuples_in_tuples_do_not_double_what_is_made_of_them() {
+    let nested = |depth: usize| {
+        with_hint("", &format!("{}int{}", "tuple[".repeat(depth), "]".repeat(depth)))
+    };
+    assert!(nested(5).is_ok());
+    let error = nested(31).unwrap_err().to_string();
+    assert!(error.contains("has more than 5000 types and values"), "{error}");
+}
+
+#[test]
+fn a_schema_that_is_made_is_no_deeper_than_one_that_is_given() {
+    let nested = |depth: usize| {
+        let class = |level| format!("class C{level}(BaseModel):\n    x: C{}\n", level + 1);
+        let classes: String = (0..depth).map(class).collect();
+        with_hint(&format!("{classes}class C{depth}(BaseModel):\n    x: int\n"), "C0")
+    };
+    assert!(nested(20).is_ok());
+    let error = nested(30).unwrap_err().to_string();
+    let expected = "the schema of `f` is nested more than 64 levels deep; make its types flatter";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
 fn a_hint_in_quotes_is_bounded_too() {
-    let error = python(&format!("def f(x: '{}'):\n    'Does.'\n", "[".repeat(100_000)))
+    let error = python(&format!("def f(x: '{}'):\n    'Does.'\n", "[".repeat(50_000)))
         .unwrap_err()
         .to_string();
     assert!(error.contains("which is no type; correct the text between the quotes"), "{error}");

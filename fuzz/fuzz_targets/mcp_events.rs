@@ -1,0 +1,4 @@
+//! See `retold_tools::fuzzing::mcp_events`, which the tests call, too.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| retold_tools::fuzzing::mcp_events(data));
