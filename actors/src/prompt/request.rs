@@ -66,6 +66,12 @@ impl Offer {
         }
     }
 
+    /// The schema of a tool's arguments as the model sees it, JSON text.
+    pub(crate) fn parameters(&self, tool: &str) -> &str {
+        let offered = self.schemas.iter().find(|schema| schema.name == tool);
+        offered.map_or("{}", |schema| schema.parameters.get())
+    }
+
     /// Tokens that the schemas take in a prompt, at four characters each.
     pub(crate) fn tokens(&self) -> u64 {
         let characters = self

@@ -67,7 +67,8 @@ impl Plans {
         let names: Vec<&str> = offer.attached.iter().map(|tool| tool.name.as_str()).collect();
         let mut solver = solver(view);
         for call in calls {
-            let mut call = ToolCall { arguments: cleaned(&call.arguments), ..call.clone() };
+            let schema = offer.parameters(&call.name);
+            let mut call = ToolCall { arguments: cleaned(&call.arguments, schema), ..call.clone() };
             let plan = match solver.check(&call.name, &names) {
                 Err(error) => Plan::Refused(failed(&call, error)),
                 Ok(()) => {
@@ -259,16 +260,20 @@ fn with_prefilled(solver: &Solver<'_>, offer: &Offer, call: &ToolCall) -> Result
     let Some(prefilled) = solver.prefilled(&call.name) else {
         return Ok(call.arguments.clone());
     };
-    let schema =
-        offer.schemas.iter().find(|tool| tool.name == call.name).map(|tool| &tool.parameters);
-    prefill(&call.arguments, &prefilled, schema.map_or("{}", |schema| schema.get()))
+    prefill(&call.arguments, &prefilled, offer.parameters(&call.name))
 }
 
-/// Arguments as they are kept: an object without the arguments that only steer the loop. What is no object is empty.
-fn cleaned(arguments: &str) -> String {
+/// Arguments as they are kept: an object without the arguments that only steer the loop, unless the tool itself has one of
+/// that name. What is no object is empty.
+fn cleaned(arguments: &str, schema: &str) -> String {
     let mut object: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
-    for steering in ["request_heartbeat", "inner_thoughts", "thinking"] {
-        object.remove(steering);
+    object.remove("request_heartbeat");
+    if ["inner_thoughts", "thinking"].iter().any(|&thought| object.contains_key(thought)) {
+        let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+        object.retain(|name, _| {
+            !matches!(name.as_str(), "inner_thoughts" | "thinking")
+                || schema["properties"].get(name).is_some()
+        });
     }
     Value::Object(object).to_string()
 }
@@ -279,7 +284,10 @@ mod tests {
 
     #[test]
     fn arguments_that_only_steer_the_loop_are_not_kept() {
+        let cleaned = |arguments| cleaned(arguments, r#"{"properties":{"thinking":{}}}"#);
         assert_eq!(cleaned(r#"{"message":"hi","request_heartbeat":true}"#), r#"{"message":"hi"}"#);
+        assert_eq!(cleaned(r#"{"inner_thoughts":"hm","message":"hi"}"#), r#"{"message":"hi"}"#);
+        assert_eq!(cleaned(r#"{"thinking":"its own"}"#), r#"{"thinking":"its own"}"#);
         assert_eq!(cleaned("not json"), "{}");
         assert_eq!(cleaned("[1]"), "{}");
     }
