@@ -12,6 +12,8 @@ mod connect;
 mod error;
 mod events;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod legacy;
 mod options;
 mod quiet;

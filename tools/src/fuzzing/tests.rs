@@ -156,6 +156,35 @@ const ADDRESSES: &[&str] = &[
 ];
 
 #[test]
+fn the_events_of_an_mcp_server_do_not_depend_on_how_they_arrive() {
+    let streams = [
+        "\u{feff}: hello\r\nevent: endpoint\rdata: /m?x=1\n\nwhat: ever\nretry: 5\nid: 7\ndata: {\r\ndata:\"é\"}\r\n\r\n",
+        "data\n\nid: 8\0\nid\nevent\n\nretry: -1\n\n",
+        "event: message\ndata: 0123456789012345678901234567890123456789\ndata\n\n",
+    ];
+    let seeds = streams.iter().map(|stream| [&[3], stream.as_bytes()].concat()).collect();
+    driver::run("mcp_events", seeds, mcp_events);
+}
+
+#[test]
+fn an_answer_of_an_mcp_server_reaches_who_waits_for_it() {
+    driver::run("mcp_messages", owned(MESSAGES.iter().copied()), mcp_messages);
+}
+
+/// Messages of servers, and what is in them.
+const MESSAGES: &[&str] = &[
+    r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"Hé"}],"isError":false}}"#,
+    r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32601,"message":"no such method","data":[1]}}"#,
+    r#"{"jsonrpc":"2.0","id":8,"error":"no object"}"#,
+    r#"{"jsonrpc":"2.0","id":0,"result":{"tools":[{"name":"t","inputSchema":{"type":"object"}}],"nextCursor":"c"}}"#,
+    r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+    r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+    r#"{"name":"t","title":"T","description":"Does.","inputSchema":{"type":"object","properties":{}},"outputSchema":{},"annotations":{"readOnlyHint":true},"_meta":{"k":1}}"#,
+    r#"{"content":[{"type":"image","data":"AAAA","mimeType":"image/png"},{"type":"resource","resource":{"uri":"x:","blob":"AA=="}},{"type":"resource_link","uri":"x:","name":"n"}],"structuredContent":{"a":[1]},"isError":true}"#,
+    "[1]",
+];
+
+#[test]
 fn the_normal_form_of_an_address_is_no_longer_than_an_address_may_be() {
     for letter in ["a", "\u{e9}", " ", "\u{1f600}"] {
         for count in [1_000, 2_000, 2_700, 4_000, 8_100] {

@@ -145,6 +145,9 @@ impl Parser {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -145,7 +145,7 @@ fn a_type_without_schema_is_named_with_its_line_and_what_to_write() {
     let above = "class Plain:\n    x = 1\nclass Auto(Enum):\n    A = auto()\nclass Pairs(Enum):\n    A = 1, 2\nclass Node(BaseModel):\n    next: 'Optional[Node]'\nAgain = list[\"Again\"]\n";
     for (text, problem) in UNKNOWN {
         let error = hint(above, text).expect_err(text);
-        let expected = format!("line 9: parameter `x` of `f` has the type `{text}`, {problem}");
+        let expected = format!("line 11: parameter `x` of `f` has the type `{text}`, {problem}");
         assert_eq!(error.to_string(), expected);
     }
     assert_eq!(

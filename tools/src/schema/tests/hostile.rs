@@ -55,7 +55,7 @@ fn what_is_no_python_is_refused_however_deep_a_tree_the_parser_makes_of_it() {
         ),
         (
             format!("x = ([), {}", "[),".repeat(20_000)),
-            "line 1, column 7: expected `]`, found `)`; this is not valid Python",
+            "line 1, column 7: expected an expression; this is not valid Python",
         ),
         (
             format!("x = {quoted}{}", "[".repeat(60_000)),
