@@ -3,6 +3,8 @@
 //! Secrets are opened here, right before a server is spoken to, and are taken out of what it says: nothing that leaves this
 //! module holds one.
 
+mod told;
+
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -13,7 +15,8 @@ use retold_events::{
 };
 use retold_tools::{
     cage::Helper,
-    mcp::{self, McpClient, McpError, McpOptions, RemoteTool, Returned, ToolCall},
+    egress::Url,
+    mcp::{self, McpClient, McpError, McpOptions, Returned, ToolCall},
 };
 
 use crate::{
@@ -22,6 +25,10 @@ use crate::{
     vault::{Vault, VaultError},
     wire::{AUTH_TOKEN, auth_header},
 };
+
+/// What names in the query of an address have in them whose values are credentials. The others say what is wanted, and may
+/// well stand in an answer.
+const OF_CREDENTIALS: [&str; 5] = ["key", "token", "secret", "auth", "pass"];
 
 /// Speaks to MCP servers. Cheap to clone; clones share their sessions.
 #[derive(Debug, Clone)]
@@ -59,7 +66,7 @@ impl McpDoor for Mcp {
                 None => mcp.client.list(&server).await,
             };
             let tools = listed.map_err(|error| failure(&error, &redactor))?;
-            Ok(tools.into_iter().map(offered).collect())
+            Ok(tools.into_iter().map(|tool| told::offered(tool, &redactor)).collect())
         }
         .boxed()
     }
@@ -105,15 +112,33 @@ async fn reached(vault: &Vault, target: &McpTarget) -> Result<(mcp::Server, Reda
             opened(vault, Arc::clone(&target.server)).await.map_err(|error| error.to_string())?
         }
     };
-    let named = opened.named.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let token = opened.auth_token.as_deref().map(|token| (AUTH_TOKEN, token));
-    // Of `Bearer abc` the second word is the secret.
-    let word = token.and_then(|(name, token)| Some((name, token.split_whitespace().next_back()?)));
-    let redactor = Redactor::of(named.chain(token).chain(word));
+    let redactor = redactor(&target.server, &opened);
     Ok((
         mcp::Server { key: target.key.clone(), transport: transport(&target.server, opened) },
         redactor,
     ))
+}
+
+/// What takes the secrets of a server out of what it says.
+fn redactor(server: &Server, opened: &Opened) -> Redactor {
+    let named = opened.named.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let token = opened.auth_token.as_deref().map(|token| (AUTH_TOKEN, token));
+    let given: Vec<_> = named.chain(token).collect();
+    // Of `Bearer abc` the second word is the secret.
+    let words = given.iter().filter_map(|(name, value)| Some((*name, value.split_once(' ')?.1)));
+    // Some have their key in the address.
+    let url = match &server.transport {
+        Transport::Stdio { .. } => None,
+        Transport::StreamableHttp(remote) | Transport::Sse(remote) => Url::parse(&remote.url).ok(),
+    };
+    let query: Vec<_> = url.iter().flat_map(Url::query_pairs).collect();
+    let opens = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        OF_CREDENTIALS.iter().any(|part| name.contains(part))
+    };
+    let query = query.iter().filter(|(name, _)| opens(name));
+    let query = query.map(|(name, value)| (&**name, &**value));
+    Redactor::of(given.iter().copied().chain(words).chain(query))
 }
 
 /// The secrets of a server. Opening them is work, so not on a thread of the runtime.
@@ -164,12 +189,6 @@ fn headers(
 ) -> Vec<(String, String)> {
     let token = token.map(|token| auth_header(remote, &token));
     token.into_iter().chain(named).collect()
-}
-
-fn offered(tool: RemoteTool) -> OfferedTool {
-    let RemoteTool { name, title, description, input_schema, output_schema, annotations, meta } =
-        tool;
-    OfferedTool { name, title, description, input_schema, output_schema, annotations, meta }
 }
 
 fn failure(error: &McpError, redactor: &Redactor) -> McpFailure {

@@ -16,6 +16,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use retold_events::{
     AgentId, ConversationId, RunId,
+    defect::Defect,
     log::Log,
     run::{AskedBy, Request},
 };
@@ -214,7 +215,9 @@ impl Asking {
             biased;
             ended = self.ended(run) => ended.map_err(|refusal| refusal.to_string())?,
             () = self.cancelled.cancelled() => {
-                self.cancel(run).await;
+                if !Defect::AskedGoesOn.is_on() {
+                    self.cancel(run).await;
+                }
                 return Err("nobody waits for the answer any more".to_owned());
             }
         }
@@ -250,7 +253,7 @@ async fn begin(
 ) -> Result<RunId, String> {
     let found = log.read(move |store| Ok(query::asked(store, &by, to))).await;
     let found = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    if let Some(run) = found {
+    if let Some(run) = found.filter(|_| !Defect::AskedTwice.is_on()) {
         return Ok(run);
     }
     let message = message::system(by.agent, text);

@@ -56,6 +56,16 @@ defects! {
     SavedTooNew = "saved-too-new",
     /// A deleted agent keeps its place in the lists.
     DeletedIsListed = "deleted-is-listed",
+    /// After a crash a call that must not be made twice is.
+    CallMadeAgain = "call-made-again",
+    /// A question to another agent that was sent before a crash is sent again.
+    AskedTwice = "asked-twice",
+    /// Agents may wait for one another in a circle.
+    CircleAllowed = "circle-allowed",
+    /// A cancel leaves what was asked of others as it is.
+    AskedGoesOn = "asked-goes-on",
+    /// Calls may wait for a decision for ever.
+    WaitsForEver = "waits-for-ever",
     /// A cursor of a list names the key before it.
     ListCursorOff = "list-cursor-off",
     /// A cancel that comes before the turn has begun does not reach it.

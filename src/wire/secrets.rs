@@ -142,7 +142,7 @@ fn shown(name: &str) -> String {
 }
 
 /// A secret of an agent, opened.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub struct AgentEnvironmentVariable {
     /// Who made it.
     pub created_by_id: Option<String>,
@@ -187,6 +187,12 @@ impl AgentEnvironmentVariable {
     }
 }
 
+impl fmt::Debug for AgentEnvironmentVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentEnvironmentVariable").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
 /// Made of whose it is and what it is called, which is what it is.
 fn id_of(agent: AgentId, name: &str) -> Uuid {
     let mut hasher = blake3::Hasher::new();
@@ -198,6 +204,7 @@ fn id_of(agent: AgentId, name: &str) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use retold_events::{Sealed, Secret, Timestamp};
     use serde_json::json;
 
     use super::*;
@@ -268,6 +275,12 @@ mod tests {
         let secrets = given(json!({ "B": VALUE, "A": VALUE })).unwrap();
         assert_eq!(format!("{secrets:?}"), r#"{"A", "B"}"#);
         assert_eq!(secrets.iter().collect::<Vec<_>>(), [("A", VALUE), ("B", VALUE)]);
+        let agent = AgentId::from_uuid(Uuid::from_u128(1));
+        let (at, owner) = (Timestamp::from_micros(0), [0; 16]);
+        let secret = Secret { name: "A".to_owned(), value: Sealed { owner, bytes: Vec::new() } };
+        let held = HeldSecret { secret, created_at: at, updated_at: at };
+        let shown = format!("{:?}", AgentEnvironmentVariable::new(agent, &held, VALUE.to_owned()));
+        assert!(shown.contains("\"A\"") && !shown.contains(VALUE), "{shown}");
     }
 
     #[test]

@@ -34,6 +34,20 @@ impl Api {
         Ok(self.http.get(self.url(path)).send().await?.status().as_u16())
     }
 
+    /// Waits until as many clients follow something.
+    pub(crate) async fn has_followers(&self, count: usize) -> Result<()> {
+        let begun = std::time::Instant::now();
+        let line = format!("retold_stream_followers{{transport=\"sse\"}} {count}\n");
+        loop {
+            let metrics = self.http.get(format!("{}/metrics", self.url)).send().await?.text().await?;
+            if metrics.contains(&line) {
+                return Ok(());
+            }
+            assert!(begun.elapsed() < PATIENCE, "{line:?} is not among {metrics}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// Status and body; an error is a connection that broke.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Result<(u16, Value)> {
         Ok(http::post(&self.http, self.url(path), body).await?)

@@ -72,6 +72,25 @@ async fn what_stands_in_the_way_of_a_start_is_broken() -> Result<()> {
     let (ended, said) = examined(&home, &["--host", "0.0.0.0"], &[]).await?;
     assert_eq!(ended.code, Some(1));
     assert_eq!(check(&said, "access").0, "broken");
+
+    // An address for documentation is no machine's.
+    let (ended, said) = examined(&home, &["--host", "192.0.2.1", "--insecure"], &[]).await?;
+    assert_eq!(ended.code, Some(1));
+    let (status, says) = check(&said, "address");
+    assert!(status == "broken" && says.contains("cannot be listened on"), "{says}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_where_somebody_listens_is_told_and_left_alone() -> Result<()> {
+    let home = Home::new()?;
+    let somebody = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = somebody.local_addr()?.port().to_string();
+    let ended = run(&mut home.retold(&["doctor", "--json", "--port", &port])).await?;
+    assert_eq!(ended.code, Some(0));
+    let said = serde_json::from_str(&ended.stdout)?;
+    let (status, says) = check(&said, "address");
+    assert!(status == "missing" && says.contains("is taken"), "{says}");
     Ok(())
 }
 

@@ -192,6 +192,7 @@ async fn a_watched_run_is_shown_once_whatever_becomes_of_the_connection() -> Res
     let mut plain = rig.follow(&["runs", "watch", &run])?;
     // The run shows whole messages, so nothing comes before its end but signs of life.
     until(&watch.stdout, "ping").await?;
+    rig.api.has_followers(2).await?;
     rig.proxy.cut();
     watch.says("connected again", 1).await?;
     plain.says("connected again", 1).await?;

@@ -280,6 +280,36 @@ async fn secrets_are_sent_to_the_server_and_its_clients_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn what_a_server_repeats_of_its_secrets_is_neither_in_its_tools_nor_in_what_they_return() {
+    let world = world().await;
+    let mut words = tool("words");
+    words["description"] = json!("Acts for Bearer swordfish-token-1.");
+    words["inputSchema"]["properties"] =
+        json!({"account": {"type": "string", "default": "swordfish-key-2"}});
+    let script = Script::with(vec![words]).await;
+    let config = json!({"server_url": format!("{}?key=swordfish-query-3", script.url()),
+        "auth_token": "swordfish-token-1", "custom_headers": {"X-Key": "Key swordfish-key-2"}});
+    let asked = json!({"server_name": "files", "config": config});
+    let server = world.post("/v1/mcp-servers", asked).await.ok();
+
+    let words = tool_named(&world, "words").await;
+    assert_eq!(words["description"], "Acts for Bearer [secret auth_token].");
+    let account = &words["json_schema"]["parameters"]["properties"]["account"];
+    assert_eq!(*account, json!({"type": "string"}));
+    let run = format!("{}/tools/{}/run", path(&server), text(&words["id"]));
+    let ran = world.post(&run, json!({"args": {}})).await.ok();
+    let told = text(&ran["func_return"]);
+    for name in ["auth_token", "X-Key", "key"] {
+        assert!(told.contains(&format!("[secret {name}]")), "{told}");
+    }
+    for path in ["/v1/events?limit=1000", "/v1/tools/", "/v1/tools/mcp/servers/files/tools"] {
+        let shown = world.get(path).await.text;
+        assert!(!shown.contains(SECRET), "{path}: {shown}");
+    }
+    assert!(!told.contains(SECRET), "{told}");
+}
+
+#[tokio::test]
 async fn older_clients_find_the_same_servers_by_name() {
     let world = world().await;
     let script = Script::with(vec![

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use retold_events::{
     ConversationId, Message as Stored, Role, RunId, Timestamp, ToolCall,
     agent::Event,
+    defect::Defect,
     run::{CallsResolved, Decision, Input, Resolution, RunError},
 };
 use retold_snapshots::{Thread, run::OpenRun};
@@ -82,6 +83,7 @@ impl Live {
     pub(super) fn has_expired(&self, pending: &Stored, now: Timestamp) -> bool {
         let waited = now.nanos_since(pending.created_at);
         u128::from(waited) >= self.shared.options.approval_timeout.as_nanos()
+            && !Defect::WaitsForEver.is_on()
     }
 
     /// Denies what waits in a thread for too long already.

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use retold_events::{
@@ -36,6 +37,9 @@ use crate::{
 const NO_DOOR: &str = "this server speaks to no MCP servers";
 /// Servers that are asked for their tools at the same time.
 const ASKED_AT_ONCE: usize = 16;
+/// How much longer than its bound a server is waited for here. The door keeps the same bound, can say more of what happened,
+/// and learns from it which sessions are of no use any more: it must not be cut short of that.
+const DOOR_FIRST: Duration = Duration::from_secs(2);
 
 /// What an edit makes of a server as it stands: what it will be, or `None` for nothing any more.
 pub type ComputeServer =
@@ -280,7 +284,7 @@ impl Servers {
             door.list(target).await
         };
         let late = || McpFailure::TimedOut(format!("it did not answer within {bound:?}"));
-        let listed = timeout(bound, ask).await.unwrap_or_else(|_| Err(late()));
+        let listed = timeout(bound + DOOR_FIRST, ask).await.unwrap_or_else(|_| Err(late()));
         listed.map_err(|failure| match failure {
             McpFailure::Refused(reason) => Refusal::Invalid(reason),
             McpFailure::Unreachable(reason) => {
@@ -317,7 +321,7 @@ impl Servers {
             .map_err(|error| format!("the arguments are no JSON object: {error}"))?;
         let call = McpCall { target: known.target(), tool: tool.to_owned(), arguments, key };
         let bound = self.options.tool_timeout;
-        timeout(bound, door.call(call)).await.unwrap_or_else(|_| {
+        timeout(bound + DOOR_FIRST, door.call(call)).await.unwrap_or_else(|_| {
             Err(format!(
                 "the MCP server {server:?} did not answer within {bound:?}; what it was asked may have happened all \
                 the same"

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use retold_events::{AgentId, ConversationId, RunId};
+use retold_events::{AgentId, ConversationId, RunId, defect::Defect};
 use tokio_util::sync::CancellationToken;
 
 /// A thread of an agent.
@@ -56,7 +56,7 @@ impl Waits {
     /// [`Circle`] when `on` waits for `by`, itself or by way of others.
     pub(super) fn begin(&self, by: Place, run: RunId, on: Place) -> Result<Waiting, Circle> {
         let mut graph = self.lock();
-        if let Some(circle) = graph.way(on, by) {
+        if let Some(circle) = graph.way(on, by).filter(|_| !Defect::CircleAllowed.is_on()) {
             return Err(Circle(circle));
         }
         graph.last += 1;

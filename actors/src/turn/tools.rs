@@ -9,6 +9,7 @@ use futures_util::future::try_join_all;
 use retold_events::{
     ReturnStatus, StepId, ToolCall, ToolId, ToolReturn,
     agent::{Config, ToolRule, ToolRuleKind},
+    defect::Defect,
     run::Intent,
 };
 use serde_json::{Map, Value};
@@ -133,7 +134,11 @@ pub(super) fn taken_over(
         let before = returned.iter().find(|returned| returned.call_id == call.id);
         let plan = match (before, intent, plan) {
             (Some(before), ..) => Plan::Refused(before.clone()),
-            (None, Some(intent), plan @ Plan::Effect(..)) if intent.is_idempotent => plan,
+            (None, Some(intent), plan @ Plan::Effect(..))
+                if intent.is_idempotent || Defect::CallMadeAgain.is_on() =>
+            {
+                plan
+            }
             (None, Some(_), _) => Plan::Refused(failed(&call, UNKNOWN_OUTCOME.to_owned())),
             (None, None, Plan::Effect(..) | Plan::Waits) => {
                 Plan::Refused(failed(&call, NOT_MADE.to_owned()))

@@ -38,6 +38,12 @@ use crate::{
 
 type Listed = Result<Vec<OfferedTool>, McpFailure>;
 
+/// The bounds of the options that hosts of these tests have.
+const BOUND_OF_CALLS: Duration = Duration::from_secs(180);
+const BOUND_OF_LISTS: Duration = Duration::from_secs(30);
+/// What a door that keeps the same bound needs beyond it: it begins to count later.
+const MOMENT: Duration = Duration::from_millis(5);
+
 /// Servers as a test wants them. They are outside the host: a crash does not make them forget.
 #[derive(Debug, Default)]
 struct Servers {
@@ -82,7 +88,7 @@ impl Servers {
 
 impl McpDoor for Servers {
     fn list(&self, target: McpTarget) -> BoxFuture<'static, Listed> {
-        lock(&self.asked).push(target.key);
+        lock(&self.asked).push(target.key.clone());
         let unreachable = || Err(McpFailure::Unreachable("connection refused".to_owned()));
         let listed =
             lock(&self.lists).get(&target.server.name).cloned().unwrap_or_else(unreachable);
@@ -90,6 +96,9 @@ impl McpDoor for Servers {
         async move {
             if let Some(told) = told {
                 told.notified().await;
+            }
+            if target.server.name == "late" {
+                tokio::time::sleep(BOUND_OF_LISTS + MOMENT).await;
             }
             listed
         }
@@ -104,6 +113,9 @@ impl McpDoor for Servers {
             let _ended = ended;
             if tool.starts_with("hang") {
                 return std::future::pending().await;
+            }
+            if tool.starts_with("late") {
+                tokio::time::sleep(BOUND_OF_CALLS + MOMENT).await;
             }
             if tool.starts_with("fail") {
                 Err(format!("{tool} failed"))

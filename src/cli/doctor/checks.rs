@@ -1,19 +1,17 @@
 //! The checks of `retold doctor`, each a line.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use retold_tools::cage::{Cage, CageOptions, Helper, Job, Language, Layer};
-use tokio::net::TcpStream;
+use tokio::net::TcpListener;
 
 use super::Process;
 use crate::{caged::HIDDEN_ARGUMENT, config::Config, vault};
 
-/// How long a server may take to take a connection.
-const CONNECT: Duration = Duration::from_secs(1);
 /// How long a tool of one line may take, its interpreter's start included.
 const TRIAL: Duration = Duration::from_secs(20);
 
@@ -95,19 +93,21 @@ fn exposure(config: &Config) -> Check {
     }
 }
 
-/// Whether the address is free. One where somebody listens may be a server of ours.
+/// Whether the server could listen. Where somebody else does it may be a server of ours.
 async fn address(config: &Config) -> Check {
-    let at = std::net::SocketAddr::new(config.host.value, config.port.value);
-    if config.port.value == 0 {
-        return Check::new("address", Found::Well, format!("any free port of {}", at.ip()));
-    }
-    match tokio::time::timeout(CONNECT, TcpStream::connect(at)).await {
-        Ok(Ok(_)) => Check::new(
-            "address",
+    const OF: &str = "address";
+    let at = config.address();
+    match TcpListener::bind(at).await {
+        Ok(_) if at.port() == 0 => {
+            Check::new(OF, Found::Well, format!("any free port of {}", at.ip()))
+        }
+        Ok(_) => Check::new(OF, Found::Well, format!("{at} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Check::new(
+            OF,
             Found::Missing,
             format!("{at} is taken: somebody listens there, maybe a server that runs already"),
         ),
-        Ok(Err(_)) | Err(_) => Check::new("address", Found::Well, format!("{at} is free")),
+        Err(error) => Check::new(OF, Found::Broken, format!("{at} cannot be listened on: {error}")),
     }
 }
 

@@ -92,7 +92,8 @@ async fn serve(mut socket: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
         state.asked.push(Asked { headers: headers.clone(), body: body.clone() });
         state.tools.clone()
     };
-    let answer = answer(&body, &headers, &tools).await;
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    let answer = answer(&body, &headers, path, &tools).await;
     let (status, content) = match &answer {
         _ if !first.starts_with("POST") => (405, String::new()),
         None => (202, String::new()),
@@ -113,6 +114,7 @@ async fn serve(mut socket: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
 async fn answer(
     body: &Value,
     headers: &BTreeMap<String, String>,
+    path: &str,
     tools: &[Value],
 ) -> Option<Value> {
     let said = |text: String, is_error: bool| json!({"content": [{"type": "text", "text": text}], "isError": is_error});
@@ -127,6 +129,12 @@ async fn answer(
             "hang" => std::future::pending().await,
             "fail" => Some(said("the disk is gone".to_owned(), true)),
             "headers" => Some(said(format!("{headers:?}"), false)),
+            // The last word of each header, and what the address asks for.
+            "words" => {
+                let words = headers.values().filter_map(|value| value.split(' ').next_back());
+                let words: Vec<&str> = words.chain(path.split('=').skip(1)).collect();
+                Some(said(words.join(" "), false))
+            }
             name => Some(said(format!("{name} {}", body["params"]["arguments"]), false)),
         },
         _ => None,

@@ -46,6 +46,23 @@ async fn a_call_that_never_returns_ends_with_its_time() {
     check(&world);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_door_says_at_the_end_of_its_time_is_heard() {
+    let (world, servers) = world([]).await;
+    servers.offer("files", &["late"]);
+    let id = world.host.next_mcp_server_id();
+    world.host.create_mcp_server(id, server("files")).await.unwrap();
+    let ran = world.host.call_mcp_tool(id, "late", "{}").await.unwrap();
+    assert_eq!(ran.result, Ok("late done".to_owned()));
+
+    servers.say("late", Err(McpFailure::TimedOut("its own words".to_owned())));
+    let id = world.host.next_mcp_server_id();
+    world.host.create_mcp_server(id, server("late")).await.unwrap();
+    let refused = world.host.refresh_mcp_server(id).await.unwrap_err();
+    assert!(refused.to_string().contains("its own words"), "{refused}");
+    check(&world);
+}
+
 #[tokio::test]
 async fn a_cancel_gives_the_call_up() {
     let (world, servers) = world([Say::call("c", "hang", "{}")]).await;

@@ -92,7 +92,7 @@ async def fetch(self, agent_state: "AgentState", url: str, *, timeout: float = -
 
 /// Long ones, each of which once was or could be too much: nesting of all kinds, names that stand for more than they say.
 pub(super) fn long() -> Vec<String> {
-    let many = 40_000;
+    let many = 30_000;
     let documented = "    '''Does.\n\n    Args:\n        x: It.\n    '''\n";
     let tool = |hint: &str| format!("def f(x: {hint}):\n{documented}");
     let nested = |open: &str, close: &str, times: usize| {

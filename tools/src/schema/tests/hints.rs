@@ -150,7 +150,7 @@ fn a_type_without_schema_is_named_with_its_line_and_what_to_write() {
     }
     assert_eq!(
         hint(above, "Node").unwrap_err().to_string(),
-        "line 6: field `next` of class `Node` has the type `Node`, a class that contains itself; a schema must end, so write \
+        "line 8: field `next` of class `Node` has the type `Node`, a class that contains itself; a schema must end, so write \
          out the levels that are needed"
     );
 }
