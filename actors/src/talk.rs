@@ -114,9 +114,7 @@ impl Talk {
     async fn tell(&self, sender: Sender, errand: &Errand) -> Result<String, String> {
         let by = asked_by(sender, false);
         let host = self.host()?;
-        if errand.to == sender.agent {
-            return Err("that is your own id; name another agent".to_owned());
-        }
+        check_other(sender, errand.to)?;
         let text = message::one_way(sender.agent, &errand.message);
         begin(&self.log, &host, errand.to, by, text).await?;
         Ok("Successfully sent message".to_owned())
@@ -124,6 +122,7 @@ impl Talk {
 
     /// What another agent says to a message, once it has ended its run.
     async fn ask(&self, sender: Sender, to: AgentId, message: &str) -> Result<Vec<String>, String> {
+        check_other(sender, to)?;
         let by = Place { agent: sender.agent, conversation: sender.conversation };
         let on = Place { agent: to, conversation: None };
         let waiting = self.waits.begin(by, sender.run, on).map_err(in_circle)?;
@@ -300,14 +299,18 @@ fn asked_by(sender: Sender, waits: bool) -> AskedBy {
     AskedBy { agent, run, call: key, waits, depth: depth + 1 }
 }
 
+fn check_other(sender: Sender, to: AgentId) -> Result<(), String> {
+    if to == sender.agent {
+        return Err("that is your own id; name another agent".to_owned());
+    }
+    Ok(())
+}
+
 fn answer_of(agent: AgentId, said: &[String]) -> serde_json::Value {
     json!({ "agent_id": agent.to_string(), "response": said })
 }
 
 fn in_circle(Circle(way): Circle) -> String {
-    if let [_] = way[..] {
-        return "that is your own id; name another agent".to_owned();
-    }
     let names: Vec<String> = way.iter().map(AgentId::to_string).collect();
     format!(
         "{} waits for your answer ({}), so both would wait for ever; answer it first, or use send_message_to_agent_async",

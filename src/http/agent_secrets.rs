@@ -10,17 +10,27 @@ use retold_actors::{
 use retold_events::{AgentId, Secret};
 use retold_snapshots::secret::HeldSecret;
 
-use super::{App, error::ApiError};
+use super::{App, error::ApiError, past::Reader};
 use crate::{
     vault::{Vault, VaultError},
     wire::{AgentEnvironmentVariable, AgentState, Relations, SecretValues},
 };
 
 impl App {
-    /// An agent as it is answered. Relations that were not asked for are empty.
-    pub(super) fn agent_state(&self, view: &AgentView, relations: Relations) -> AgentState {
+    /// An agent as it is answered. Relations that were not asked for are empty. Of secrets the past shows the names only:
+    /// a value that was taken back is not to be had by looking back.
+    pub(super) fn agent_state(
+        &self,
+        view: &AgentView,
+        relations: Relations,
+        reader: &Reader,
+    ) -> AgentState {
         let state = AgentState::new(view, relations);
-        if relations.secrets { state.with_secrets(self.opened(view)) } else { state }
+        match (relations.secrets, reader.is_of_the_past()) {
+            (false, _) => state,
+            (true, false) => state.with_secrets(self.opened(view)),
+            (true, true) => state.with_secrets(named(view)),
+        }
     }
 
     /// An agent's secrets with their values. One that cannot be opened has none: whoever runs the server is told why.
@@ -79,6 +89,12 @@ impl App {
         }
         Ok(values)
     }
+}
+
+/// An agent's secrets without their values.
+fn named(view: &AgentView) -> Vec<AgentEnvironmentVariable> {
+    let named = |held| AgentEnvironmentVariable::new(view.state.id, held, String::new());
+    view.state.secrets.iter().map(named).collect()
 }
 
 /// All secrets of an agent, sealed. One with the value that it had keeps its bytes.

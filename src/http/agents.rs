@@ -61,7 +61,7 @@ async fn list(
         reader.query(whose, move |store| query::agents(store, &filter, order_by, &page)).await?;
     let ids: Vec<AgentId> = rows.into_iter().map(|(id, _)| id).collect();
     let views = reader.agents(&ids).await?;
-    let state = |view| app.agent_state(&view, relations);
+    let state = |view| app.agent_state(&view, relations, &reader);
     Ok(Page::of(views, |view| view.state.id.to_string(), state))
 }
 
@@ -165,7 +165,8 @@ async fn retrieve(
     Query(asked): Query<AgentQuery>,
 ) -> Result<axum::Json<AgentState>, ApiError> {
     let view = reader.agent(agent).await?;
-    Ok(axum::Json(app.agent_state(&view, asked.relations.unwrap_or(Relations::ALL))))
+    let relations = asked.relations.unwrap_or(Relations::ALL);
+    Ok(axum::Json(app.agent_state(&view, relations, &reader)))
 }
 
 /// Changes an agent. Absent members stay as they are; lists are replaced.

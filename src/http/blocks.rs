@@ -135,6 +135,6 @@ async fn agents(
         reader.query(whose, move |store| query::agents_of_block(store, block, &page)).await?;
     let views = reader.agents(&ids).await?;
     let relations = asked.relations.unwrap_or_else(|| client.list_relations());
-    let state = |view| app.agent_state(&view, relations);
+    let state = |view| app.agent_state(&view, relations, &reader);
     Ok(Page::of(views, |view| view.state.id.to_string(), state))
 }

@@ -74,6 +74,9 @@ async fn retrieve(
     Id(id): Id<McpServerId>,
 ) -> Result<Answer<McpServer>, ApiError> {
     let row = reader.mcp_server(id).await?;
+    if reader.is_of_the_past() {
+        return Ok(Answer(McpServer::new(id, &row.server, Opened::default())));
+    }
     Ok(Answer(app.mcp_server(id, &row.server).await))
 }
 
@@ -165,7 +168,13 @@ impl App {
         let rows = reader.query(whose, query::all_mcp_servers).await?;
         let mut shown = Vec::with_capacity(rows.len());
         for (id, row) in rows {
-            shown.push((row.server.name.clone(), self.mcp_server(id, &row.server).await));
+            // A value that was taken back is not to be had by looking back.
+            let server = if reader.is_of_the_past() {
+                McpServer::new(id, &row.server, Opened::default())
+            } else {
+                self.mcp_server(id, &row.server).await
+            };
+            shown.push((row.server.name.clone(), server));
         }
         Ok(shown)
     }

@@ -65,6 +65,11 @@ impl Reader {
         Self { host: host.clone(), at: None }
     }
 
+    /// Whether it reads how the server stood, rather than how it stands.
+    pub(super) const fn is_of_the_past(&self) -> bool {
+        self.at.is_some()
+    }
+
     /// An agent.
     pub(super) async fn agent(&self, id: AgentId) -> Result<AgentView, ApiError> {
         Ok(match self.at {

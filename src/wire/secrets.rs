@@ -156,7 +156,7 @@ pub struct AgentEnvironmentVariable {
     pub id: String,
     /// Its name.
     pub key: String,
-    /// Its value; empty when this server cannot open it.
+    /// Its value; empty when this server cannot open it, and in the past.
     pub value: String,
     /// Always `null`.
     pub description: Option<String>,

@@ -39,7 +39,8 @@ impl Api {
         let begun = std::time::Instant::now();
         let line = format!("retold_stream_followers{{transport=\"sse\"}} {count}\n");
         loop {
-            let metrics = self.http.get(format!("{}/metrics", self.url)).send().await?.text().await?;
+            let metrics =
+                self.http.get(format!("{}/metrics", self.url)).send().await?.text().await?;
             if metrics.contains(&line) {
                 return Ok(());
             }

@@ -8,8 +8,8 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use retold_events::{
-    AgentId, ConversationId, Position, Seq, StreamId, Timestamp,
-    agent::{BlockFork, Event, Forked},
+    AgentId, ConversationId, Position, Secret, Seq, StreamId, Timestamp,
+    agent::{BlockFork, Event, Forked, SecretsSet},
     store::{Append, Commit, EventStore},
 };
 use retold_snapshots::{
@@ -35,6 +35,8 @@ struct Origin {
     position: Position,
     agent: Loaded<State>,
     blocks: Vec<Loaded<block::State>>,
+    /// Secrets of that moment that the agent still has: a value that was taken back does not return by a fork.
+    secrets: Vec<Secret>,
 }
 
 impl Host {
@@ -74,7 +76,7 @@ impl Host {
         }
         let seen: Vec<Seen> = made.iter().map(NewBlock::seen).collect();
         let forked = forked(parent, &origin, name, &made);
-        let state = self.begin(id, now, forked, &origin.agent.state, &seen, &mut commit);
+        let state = self.begin(id, now, forked, &origin, &seen, &mut commit);
         let (sender, durable) = oneshot::channel();
         let ticket = shared.log.submit(permit, commit, move |answer| drop(sender.send(answer)));
         for block in made {
@@ -93,13 +95,16 @@ impl Host {
         id: AgentId,
         now: Timestamp,
         forked: Forked,
-        parent: &State,
+        origin: &Origin,
         blocks: &[Seen],
         commit: &mut Commit,
     ) -> State {
         let options = &self.0.shared.options;
-        let mut state = State::forked(id, now, &forked, parent);
+        let mut state = State::forked(id, now, &forked, &origin.agent.state);
         let mut events = vec![Event::Forked(forked)];
+        if origin.secrets.len() < state.secrets.len() {
+            events.push(Event::SecretsSet(SecretsSet { secrets: origin.secrets.clone() }));
+        }
         let threads: Vec<Option<ConversationId>> = state.threads.keys().copied().collect();
         events.extend(threads.into_iter().map(|conversation| {
             Event::SystemCompiled(agent::system_compiled(&state, conversation, blocks, now))
@@ -148,8 +153,22 @@ impl Origin {
             // A block that was deleted is still named by agents that have not been told yet.
             blocks.extend(block.filter(|block| !block.state.deleted));
         }
-        Ok(Some(Self { position, agent, blocks }))
+        let secrets = still_held(store, &agent.state)?;
+        Ok(Some(Self { position, agent, blocks, secrets }))
     }
+}
+
+/// The secrets of an agent that stood so, as far as it has them now.
+fn still_held(store: &dyn EventStore, then: &State) -> Result<Vec<Secret>, LoadError> {
+    if then.secrets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = load::agent(store, then.id, None)?;
+    let held =
+        now.filter(|now| !now.state.deleted).map(|now| now.state.secrets).unwrap_or_default();
+    let is_held = |secret: &Secret| held.iter().any(|now| now.secret == *secret);
+    let secrets = then.secrets.iter().map(|held| held.secret.clone());
+    Ok(secrets.filter(is_held).collect())
 }
 
 /// There is no such agent, or there was none at that moment.

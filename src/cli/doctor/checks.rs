@@ -62,6 +62,7 @@ pub(super) async fn all(config: &Config, process: &Process) -> Vec<Check> {
     checks.push(models(config));
     checks.extend(tools(config, process).await);
     checks.push(outgoing(config));
+    checks.push(mcp_programs(config));
     checks
 }
 
@@ -248,6 +249,16 @@ async fn trial(cage: &Cage, of: &'static str, version: &str, job: Job) -> Check 
         }
     }
     Check::new(of, Found::Well, format!("{version}a call takes {:.1} ms", took.as_secs_f64() * 1e3))
+}
+
+/// Whether MCP servers that are programs are started.
+fn mcp_programs(config: &Config) -> Check {
+    let says = if config.mcp_stdio.value {
+        "started for whoever may call the API, with the server's own rights"
+    } else {
+        "off; mcp_stdio turns them on, with the server's own rights"
+    };
+    Check::new("MCP programs", Found::Well, says)
 }
 
 /// Where clients of the API may have the server call.

@@ -74,7 +74,9 @@ impl Worker {
         match ready {
             Ok(Ok(Some(frame))) if frame.tag == frame::READY => {
                 let group = std::str::from_utf8(&frame.payload).ok();
-                worker.group = group.and_then(|group| Pid::from_raw(group.parse().ok()?));
+                // 1 would mean everybody.
+                let group = group.and_then(|group| group.parse().ok()).filter(|&group| group > 1);
+                worker.group = group.and_then(Pid::from_raw);
                 Ok(worker)
             }
             Ok(_) => Err(worker.last_words().await),

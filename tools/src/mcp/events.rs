@@ -87,7 +87,8 @@ struct Parser {
 
 impl Parser {
     fn push(&mut self, mut bytes: &[u8], ready: &mut VecDeque<Sse>) -> Result<(), Broken> {
-        if std::mem::take(&mut self.after_cr) {
+        // A piece of nothing says nothing of what follows a carriage return.
+        if !bytes.is_empty() && std::mem::take(&mut self.after_cr) {
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
         while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -184,6 +185,13 @@ mod tests {
             let pieces: Vec<_> = cuts.windows(2).map(|pair| &STREAM[pair[0]..pair[1]]).collect();
             prop_assert_eq!(parse(1000, &pieces).unwrap(), parse(1000, &[STREAM]).unwrap());
         }
+    }
+
+    #[test]
+    fn a_piece_of_nothing_ends_no_line() {
+        let whole = parse(1000, &[STREAM]).unwrap();
+        let pieces: Vec<_> = STREAM.chunks(1).flat_map(|byte| [byte, &[]]).collect();
+        assert_eq!(parse(1000, &pieces).unwrap(), whole);
     }
 
     #[test]

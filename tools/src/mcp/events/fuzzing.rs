@@ -19,7 +19,8 @@ pub fn mcp_events(data: &[u8]) {
     let whole = read(LIMIT, [stream]);
     let piece = usize::from(cut % 31) + 1;
     assert_eq!(read(LIMIT, stream.chunks(piece)), whole, "in pieces of {piece}");
-    assert_eq!(read(LIMIT, stream.chunks(1)), whole, "byte by byte");
+    let bytes = stream.chunks(1).flat_map(|byte| [byte, &[]]);
+    assert_eq!(read(LIMIT, bytes), whole, "byte by byte, with nothing between");
     let (head, tail) = stream.split_at(usize::from(cut) % (stream.len() + 1));
     assert_eq!(read(LIMIT, [head, tail]), whole, "in two pieces");
     let (events, is_whole) = whole;
