@@ -18,8 +18,12 @@ exec 9>"$dir.lock"
 flock 9
 
 stamp() { cksum <"$pins"; }
+has_venv() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
 if [ "$(cat "$dir/.stamp" 2>/dev/null)" != "$(stamp)" ]; then
-    if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    # Both generations may be made at once, and apt-get bears no second one beside it.
+    exec 8>"$folder/packages.lock"
+    flock 8
+    if ! has_venv; then
         if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
             apt-get update -qq >&2
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
@@ -29,6 +33,7 @@ if [ "$(cat "$dir/.stamp" 2>/dev/null)" != "$(stamp)" ]; then
             exit 1
         fi
     fi
+    flock -u 8
     rm -rf "$dir"
     python3 -m venv "$dir" >&2
     "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$pins" >&2
