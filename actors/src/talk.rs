@@ -96,18 +96,10 @@ impl Talk {
         }
     }
 
-    /// Waits that runs of an agent have begun are over, with what they waited for; those of these runs, where some are
-    /// named.
-    pub(crate) fn over(
-        &self,
-        agent: AgentId,
-        runs: Option<&[RunId]>,
-    ) -> impl Future<Output = ()> + use<> {
-        let ends = self.waits.ends(agent, runs);
-        async move {
-            for end in ends {
-                end.cancelled().await;
-            }
+    /// Waits until what these runs had asked of other agents is over. They have ended, so they ask nothing more.
+    pub(crate) async fn over(&self, runs: &[RunId]) {
+        for end in self.waits.ends(runs) {
+            end.cancelled().await;
         }
     }
 
@@ -130,7 +122,7 @@ impl Talk {
         let asking = Asking {
             log: self.log.clone(),
             hub: self.hub.clone(),
-            host: self.host()?.downgrade(),
+            host: self.host.get().cloned().ok_or_else(|| Refusal::Draining.to_string())?,
             to,
             by: asked_by(sender, true),
             text: message::two_way(sender.agent, message),
@@ -290,7 +282,7 @@ fn fingerprint(by: &AskedBy, to: AgentId) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(by.run.as_bytes()).update(&by.call).update(to.as_bytes());
     let mut fingerprint = [0; 16];
-    fingerprint.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    hasher.finalize_xof().fill(&mut fingerprint);
     fingerprint
 }
 

@@ -53,8 +53,11 @@ pub trait Aggregate: Serialize + DeserializeOwned + Sized {
     /// The stream of the aggregate with this state.
     fn stream(&self) -> StreamId;
 
-    /// The stream, and the last event of it, that what this event begins goes on from; `None` when it goes on from none.
-    fn origin(event: &Self::Event) -> Option<(StreamId, Seq)>;
+    /// The stream, and the last event of it, that what this event begins goes on from; `None` when it goes on from none,
+    /// as where the first event holds everything.
+    fn origin(_: &Self::Event) -> Option<(StreamId, Seq)> {
+        None
+    }
 
     /// The state after the first event; `None` when that event does not create it. `origin` is the state at
     /// [`Aggregate::origin`], where there is one.
@@ -113,10 +116,6 @@ impl Aggregate for block::State {
         StreamId::Block(self.id)
     }
 
-    fn origin(_: &Self::Event) -> Option<(StreamId, Seq)> {
-        None // A forked block's first event holds everything about it.
-    }
-
     fn begin(
         stream: StreamId,
         at: Timestamp,
@@ -141,10 +140,6 @@ impl Aggregate for tool::State {
         StreamId::Tool(self.id)
     }
 
-    fn origin(_: &Self::Event) -> Option<(StreamId, Seq)> {
-        None
-    }
-
     fn begin(
         stream: StreamId,
         at: Timestamp,
@@ -167,10 +162,6 @@ impl Aggregate for mcp::State {
 
     fn stream(&self) -> StreamId {
         StreamId::McpServer(self.id)
-    }
-
-    fn origin(_: &Self::Event) -> Option<(StreamId, Seq)> {
-        None
     }
 
     fn begin(

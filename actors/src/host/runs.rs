@@ -111,9 +111,10 @@ impl Host {
         runs: Option<Vec<RunId>>,
     ) -> Result<Vec<(RunId, CancelOutcome)>, Refusal> {
         let asked = Instant::now();
-        let asked_others = self.0.shared.toolbox.talk().over(agent, runs.as_deref());
         let outcomes = self.ask(agent, |reply| Message::Cancel(runs, reply)).await?;
-        if tokio::time::timeout(LONGEST_CANCEL, asked_others).await.is_err() {
+        let ended: Vec<RunId> = outcomes.iter().map(|(run, _)| *run).collect();
+        let over = self.0.shared.toolbox.talk().over(&ended);
+        if tokio::time::timeout(LONGEST_CANCEL, over).await.is_err() {
             tracing::warn!(%agent, "runs that a cancelled one had asked for have not ended yet");
         }
         if outcomes.iter().any(|(_, outcome)| matches!(outcome, CancelOutcome::Cancelled)) {

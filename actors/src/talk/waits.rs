@@ -66,12 +66,11 @@ impl Waits {
         Ok(Waiting { waits: self.clone(), by, number })
     }
 
-    /// The ends of all waits that runs of an agent have begun; of these runs only, where some are named.
-    pub(super) fn ends(&self, agent: AgentId, runs: Option<&[RunId]>) -> Vec<CancellationToken> {
+    /// The ends of the waits that these runs have begun.
+    pub(super) fn ends(&self, runs: &[RunId]) -> Vec<CancellationToken> {
         let graph = self.lock();
-        let of_agent = graph.by.iter().filter(|(by, _)| by.agent == agent);
-        let meant = |wait: &&Wait| runs.is_none_or(|runs| runs.contains(&wait.run));
-        of_agent.flat_map(|(_, waits)| waits).filter(meant).map(|wait| wait.over.clone()).collect()
+        let waits = graph.by.values().flatten();
+        waits.filter(|wait| runs.contains(&wait.run)).map(|wait| wait.over.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Graph> {
@@ -171,9 +170,8 @@ mod tests {
     fn an_end_is_told_to_whoever_asked_for_it() {
         let waits = Waits::default();
         let wait = waits.begin(place(1), run(1), place(2)).unwrap();
-        let ends = waits.ends(agent(1), Some(&[run(1)]));
-        assert!(waits.ends(agent(1), Some(&[run(2)])).is_empty());
-        assert!(waits.ends(agent(2), None).is_empty());
+        let ends = waits.ends(&[run(2), run(1)]);
+        assert!(waits.ends(&[run(2)]).is_empty());
         assert!(ends.iter().all(|end| !end.is_cancelled()));
         drop(wait);
         assert!(!ends.is_empty() && ends.iter().all(CancellationToken::is_cancelled));

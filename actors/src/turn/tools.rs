@@ -156,7 +156,7 @@ fn key(step: StepId, call_id: &str) -> [u8; 16] {
     hasher.update(step.as_bytes());
     hasher.update(call_id.as_bytes());
     let mut key = [0; 16];
-    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    hasher.finalize_xof().fill(&mut key);
     key
 }
 

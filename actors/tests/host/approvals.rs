@@ -191,16 +191,22 @@ async fn a_cancel_of_what_waits_denies_it_and_frees_the_agent() {
     audit(&*world.store);
 }
 
+/// The run that approves the call `b`, once a call of it is being made.
+async fn approved(world: &World, bench: &Bench, agent: AgentId) -> RunId {
+    let run = answer(world, agent, vec![decide("b", true, None)], None).await.unwrap();
+    while bench.names().is_empty() {
+        settle().await;
+    }
+    run
+}
+
 #[tokio::test]
 async fn a_cancel_while_an_approved_call_is_made_ends_it_and_closes_it() {
     let (world, bench) = world([Say::calls(&[("a", "hang", "{}"), ("b", "roll", "{}")])]).await;
     let agent = asking(&world, &["hang", "roll"]).await;
     let run = world.send(agent, "go").await;
     end(&world, run).await;
-    let run = answer(&world, agent, vec![decide("b", true, None)], None).await.unwrap();
-    while bench.names().is_empty() {
-        crate::world::settle().await;
-    }
+    let run = approved(&world, &bench, agent).await;
     in_time(world.host.cancel(agent, Some(vec![run]))).await.unwrap();
     assert_eq!(bench.names(), ["hang"]);
     assert_eq!(pending(&world, agent).await, None);
@@ -214,10 +220,7 @@ async fn a_cancel_that_names_the_run_which_asked_takes_nothing_from_the_one_that
     let agent = asking(&world, &["hang", "roll"]).await;
     let asker = world.send(agent, "go").await;
     end(&world, asker).await;
-    let run = answer(&world, agent, vec![decide("b", true, None)], None).await.unwrap();
-    while bench.names().is_empty() {
-        crate::world::settle().await;
-    }
+    let run = approved(&world, &bench, agent).await;
     in_time(world.host.cancel(agent, Some(vec![asker]))).await.unwrap();
     assert_eq!(pending(&world, agent).await.unwrap(), ["b"], "its calls are being made");
     in_time(world.host.cancel(agent, Some(vec![run]))).await.unwrap();
@@ -232,10 +235,7 @@ async fn a_message_that_is_cancelled_behind_an_answer_does_not_come_between_call
     let agent = agent_with(&world, &["hang"]).await;
     add_rule(&world, agent, "hang", ToolRuleKind::RequiresApproval).await;
     end(&world, world.send(agent, "go").await).await;
-    let run = answer(&world, agent, vec![decide("b", true, None)], None).await.unwrap();
-    while bench.names().is_empty() {
-        settle().await;
-    }
+    let run = approved(&world, &bench, agent).await;
     let waits = world.send(agent, "and then?").await;
     in_time(world.host.cancel(agent, Some(vec![waits]))).await.unwrap();
     in_time(world.host.cancel(agent, Some(vec![run]))).await.unwrap();

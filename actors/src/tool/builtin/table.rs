@@ -9,6 +9,16 @@ const fn id(number: u128) -> ToolId {
     ToolId::from_uuid(Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0000 | number))
 }
 
+/// Of the tools that send to an agent by its id.
+const TO_ONE_AGENT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "message": {"type": "string", "description": "What the other agent will read. It knows who sent it."},
+        "other_agent_id": {"type": "string", "description": "The id of the other agent: 'agent-' and a UUID."}
+    },
+    "required": ["message", "other_agent_id"]
+}"#;
+
 pub(super) static BUILTINS: [BuiltinTool; 10] = [
     BuiltinTool {
         id: id(1),
@@ -153,14 +163,7 @@ pub(super) static BUILTINS: [BuiltinTool; 10] = [
         tool_type: "letta_multi_agent_core",
         description: "Send a message to another agent and wait for its answer, which is returned. Use it when you need \
             the answer to go on.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "message": {"type": "string", "description": "What the other agent will read. It knows who sent it."},
-                "other_agent_id": {"type": "string", "description": "The id of the other agent: 'agent-' and a UUID."}
-            },
-            "required": ["message", "other_agent_id"]
-        }"#,
+        parameters: TO_ONE_AGENT,
         parallel: false,
         kind: BuiltinKind::Talk(TalkTool::Ask),
     },
@@ -196,14 +199,7 @@ pub(super) static BUILTINS: [BuiltinTool; 10] = [
         tool_type: "letta_multi_agent_core",
         description: "Send a message to another agent without waiting for an answer. It may answer later with a \
             message of its own.",
-        parameters: r#"{
-            "type": "object",
-            "properties": {
-                "message": {"type": "string", "description": "What the other agent will read. It knows who sent it."},
-                "other_agent_id": {"type": "string", "description": "The id of the other agent: 'agent-' and a UUID."}
-            },
-            "required": ["message", "other_agent_id"]
-        }"#,
+        parameters: TO_ONE_AGENT,
         parallel: false,
         kind: BuiltinKind::Talk(TalkTool::Tell),
     },
