@@ -193,7 +193,9 @@ async fn a_cancel_of_what_waits_denies_it_and_frees_the_agent() {
 
 /// The run that approves the call `b`, once a call of it is being made.
 async fn approved(world: &World, bench: &Bench, agent: AgentId) -> RunId {
-    let run = answer(world, agent, vec![decide("b", true, None)], None).await.unwrap();
+    let run = answer(world, agent, vec![decide("b", true, None)], None)
+        .await
+        .expect("it fits what waits");
     while bench.names().is_empty() {
         settle().await;
     }

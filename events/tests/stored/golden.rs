@@ -113,7 +113,7 @@ fn agent_events_of_older_versions_stand_for_what_they_always_did() {
 
 #[test]
 fn block_events_of_version_1_stand_for_what_they_always_did() {
-    for (name, event_type, lifted) in samples::block_events_of_version_1() {
+    for (name, event_type, lifted) in samples::others::block_events_of_version_1() {
         check_lifted(name, event_type, 1, &lifted);
     }
 }

@@ -8,7 +8,7 @@ use crate::wire::event::{Event, EventName, EventPayload, EventsQuery};
 
 /// Every stored event, and every alternative of everything in them, as the events' own tests have them.
 #[expect(dead_code, reason = "it also has the output of runs, which is told in another way")]
-#[path = "../../../events/tests/stored/samples.rs"]
+#[path = "../../../events/tests/stored/samples/mod.rs"]
 mod samples;
 
 /// Name of the golden file and the events for it.

@@ -1,7 +1,7 @@
 //! Fixed values of everything that is stored: every event, and every alternative of every enum in them.
 
 mod agents;
-mod others;
+pub(crate) mod others;
 mod runs;
 
 use retold_events::{
@@ -13,7 +13,7 @@ use retold_events::{
 };
 use uuid::Uuid;
 
-pub(crate) use self::others::{block_events, block_events_of_version_1, mcp_events, tool_events};
+pub(crate) use self::others::{block_events, mcp_events, tool_events};
 use self::{agents::*, runs::*};
 
 /// Name of the golden file, number of the type, samples.
